@@ -61,6 +61,9 @@ let package = Package(
             ],
             swiftSettings: settings),
 
+        .target(
+            name: "Systemd", dependencies: ["CSystemd", "Timing", nioConcurrency, logging], swiftSettings: settings),
+
         // MARK: layer 2
         .target(
             name: "Ledger",
@@ -104,7 +107,8 @@ let package = Package(
         .target(
             name: "K3s",
             dependencies: [
-                "CSystemd", "Timing", "MeshNetwork", "Coordination", "VPN", "CloudConfig", logging, yams,
+                "Systemd", "Timing", "MeshNetwork", "Coordination", "VPN", "CloudConfig",
+                nioPosix, nioConcurrency, logging, yams,
             ],
             swiftSettings: settings),
 
@@ -116,7 +120,7 @@ let package = Package(
         .target(
             name: "NodeAgent",
             dependencies: [
-                "CSystemd", "Timing", "Multiformats", "LibP2P", "Ledger", "GossipSub", "MulticastDNS",
+                "Systemd", "Timing", "Multiformats", "LibP2P", "Ledger", "GossipSub", "MulticastDNS",
                 "MeshNetwork", "Coordination", "VPN", "CloudConfig", "K3s", "AgentAPI",
                 nioCore, nioPosix, nioConcurrency, logging, metrics, lifecycle,
             ],
@@ -125,7 +129,7 @@ let package = Package(
         // MARK: layer 7
         .executableTarget(
             name: "kairos-agent",
-            dependencies: ["NodeAgent", "AgentAPI", "CloudConfig", "MeshNetwork", arguments, logging],
+            dependencies: ["NodeAgent", "AgentAPI", "CloudConfig", "MeshNetwork", "Systemd", arguments, logging],
             swiftSettings: settings),
 
         // MARK: tests
@@ -186,8 +190,10 @@ let package = Package(
         .testTarget(
             name: "K3sTests",
             dependencies: [
-                "K3s", "CloudConfig", "Coordination", "MeshNetwork", "VPN", "Timing", "TestSupport", logging, yams,
+                "K3s", "Systemd", "CloudConfig", "Coordination", "MeshNetwork", "VPN", "Timing", "TestSupport",
+                logging, yams,
             ],
+            exclude: ["Golden"],
             swiftSettings: settings),
         .testTarget(
             name: "AgentAPITests",

@@ -1,0 +1,148 @@
+/// Everything that must be true on the node for K3s to run in its role.
+package struct DesiredState: Hashable, Sendable {
+    /// Who runs K3s.
+    package enum Supervision: Hashable, Sendable {
+        /// systemd, by K3s' own unit with a drop-in.
+        case systemd(agentUnit: String)
+        /// This agent, as a child process.
+        case childProcess
+    }
+
+    /// One file of ours.
+    package struct File: Hashable, Sendable {
+        /// What reads it, which decides what a change entails.
+        package enum Purpose: Hashable, Sendable {
+            case config
+            case environment
+            case unit
+        }
+
+        /// The absolute path.
+        package let path: String
+        /// What reads it.
+        package let purpose: Purpose
+        /// The content. The mode is always 0600: arguments and variables, too, can hold secrets.
+        package let content: String
+    }
+
+    /// What K3s is.
+    package let role: K3sRole
+    /// Where the files are.
+    package let layout: K3sLayout
+    /// Who runs K3s.
+    package let supervision: Supervision
+    /// The settings in this agent's config file.
+    package let config: ConfigFile
+    /// The words after the binary, complete.
+    package let arguments: [String]
+    /// The variables the user gives.
+    package let environment: EnvironmentFile
+    /// Files of ours that must not.
+    package let absent: [String]
+    /// Drop-ins that stock Kairos may have left, removed only if they have its shape.
+    package let stockOverrides: [String]
+    /// What the operator should know about the settings.
+    package let warnings: [K3sWarning]
+    /// Changes when something changes for which K3s must be restarted.
+    package let fingerprint: Fingerprint
+
+    private let interface: String?
+    private let replacesEnvironment: Bool
+    /// Whether the unit's own command line will not do.
+    private let overridesCommandLine: Bool
+
+    /// The command that K3s runs as.
+    package var command: K3sCommand { role.command }
+
+    /// Works out the state for `role` on a node with `facts`, as the user's `settings` bend it.
+    ///
+    /// - Throws: `K3sConfigurationError` when there is no configuration that could work.
+    package init(
+        role: K3sRole, facts: NodeFacts, settings: UserSettings = UserSettings(),
+        layout: K3sLayout = K3sLayout(),
+        supervision: Supervision
+    ) throws(K3sConfigurationError) {
+        let command = role.command
+        let block = settings.block(for: command)
+        let settled = try ConfigBuilder(role: role, facts: facts, block: block).build()
+        let environment = try EnvironmentFile(block.environment)
+        self.role = role
+        self.layout = layout
+        self.supervision = supervision
+        self.config = settled.config
+        self.environment = environment
+        self.warnings = settled.warnings
+
+        // Where the user chose another interface, ours is nothing to wait for.
+        self.interface = settled.config["flannel-iface"] == nil ? nil : facts.network?.interface
+        self.replacesEnvironment = block.replacesEnvironment
+        self.overridesCommandLine = !settled.arguments.isEmpty
+
+        var arguments = [command.rawValue]
+        var absent = environment.variables.isEmpty ? [layout.environmentFile] : []
+        switch supervision {
+        case .systemd:
+            absent.append(layout.unitDropIn(command.other))
+            self.stockOverrides = K3sCommand.allCases.map(layout.stockOverride)
+        case .childProcess:
+            if !layout.isSystem, !settled.setsDataFolder { arguments += ["--data-dir", layout.dataFolder] }
+            self.stockOverrides = []
+        }
+        self.arguments = arguments + settled.arguments
+        self.absent = absent
+        self.fingerprint = Self.fingerprint(
+            config: settled.config, arguments: self.arguments, environment: environment, role: role)
+    }
+
+    /// Files of ours that must exist, when K3s' binary is `binary`.
+    package func files(binary: String) -> [File] {
+        var files = [File(path: layout.dropIn, purpose: .config, content: config.rendered())]
+        if !environment.variables.isEmpty {
+            files.append(
+                File(path: layout.environmentFile, purpose: .environment, content: environment.rendered()))
+        }
+        if case .systemd(let agentUnit) = supervision {
+            let unit = UnitDropIn(
+                agentUnit: agentUnit, interface: interface,
+                environmentFile: environment.variables.isEmpty ? nil : layout.environmentFile,
+                replacesEnvironmentFiles: replacesEnvironment,
+                commandLine: overridesCommandLine ? [binary] + arguments : nil)
+            files.append(File(path: layout.unitDropIn(command), purpose: .unit, content: unit.rendered()))
+        }
+        return files
+    }
+
+    /// How a child process runs K3s with `binary`.
+    ///
+    /// Below a root K3s is told of its config file by variable, which wins over an option
+    /// (contract/k3s.md §1.1).
+    package func launch(binary: String) -> LaunchDescription {
+        var variables = environment.variables
+        if !layout.isSystem { variables["K3S_CONFIG_FILE"] = layout.configFile }
+        return LaunchDescription(
+            program: binary, arguments: arguments, environment: variables,
+            inheritsEnvironment: !replacesEnvironment, logFile: layout.logFile(command))
+    }
+
+    /// Over everything K3s reads of ours, as K3s reads it: neither comments nor the order of keys count.
+    private static func fingerprint(
+        config: ConfigFile, arguments: [String], environment: EnvironmentFile, role: K3sRole
+    ) -> Fingerprint {
+        var fingerprint = Fingerprint()
+        for word in arguments { fingerprint.add(field: word) }
+        fingerprint.add(field: "")
+        for (name, value) in environment.variables.sorted(by: { $0.key < $1.key }) {
+            fingerprint.add(field: name)
+            fingerprint.add(field: value)
+        }
+        fingerprint.add(field: "")
+        for entry in config.entries.sorted(by: { $0.key.name < $1.key.name }) {
+            // A founder's `server` has no effect while its data exist (contract/k3s.md §2, row 1): it is
+            // written for a later start and no reason to restart.
+            if case .foundingServer = role, entry.key.name == "server" { continue }
+            fingerprint.add(field: entry.writtenKey)
+            fingerprint.add(field: entry.value.summary)
+        }
+        return fingerprint
+    }
+}
