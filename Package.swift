@@ -62,7 +62,8 @@ let package = Package(
             swiftSettings: settings),
 
         .target(
-            name: "Systemd", dependencies: ["CSystemd", "Timing", nioConcurrency, logging], swiftSettings: settings),
+            name: "Systemd", dependencies: ["CSystemd", "Timing", nioConcurrency, logging],
+            swiftSettings: settings),
 
         // MARK: layer 2
         .target(
@@ -129,7 +130,9 @@ let package = Package(
         // MARK: layer 7
         .executableTarget(
             name: "kairos-agent",
-            dependencies: ["NodeAgent", "AgentAPI", "CloudConfig", "MeshNetwork", "Systemd", arguments, logging],
+            dependencies: [
+                "NodeAgent", "AgentAPI", "CloudConfig", "MeshNetwork", "Systemd", arguments, logging,
+            ],
             swiftSettings: settings),
 
         // MARK: tests
@@ -180,7 +183,8 @@ let package = Package(
         .testTarget(
             name: "VPNTests",
             dependencies: [
-                "VPN", "CLinuxNet", "MeshNetwork", "Ledger", "LibP2P", "Multiformats", "Timing", "TestSupport",
+                "VPN", "CLinuxNet", "MeshNetwork", "Ledger", "LibP2P", "Multiformats", "Timing",
+                "TestSupport",
                 nioCore, nioPosix, nioEmbedded, logging,
             ],
             swiftSettings: settings),
@@ -190,7 +194,8 @@ let package = Package(
         .testTarget(
             name: "K3sTests",
             dependencies: [
-                "K3s", "Systemd", "CloudConfig", "Coordination", "MeshNetwork", "VPN", "Timing", "TestSupport",
+                "K3s", "Systemd", "CloudConfig", "Coordination", "MeshNetwork", "VPN", "Timing",
+                "TestSupport",
                 logging, yams,
             ],
             exclude: ["Golden"],
