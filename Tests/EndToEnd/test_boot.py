@@ -1,0 +1,181 @@
+"""Three machines boot systemd with the overlay of this repository and one cloud-config, and nothing else.
+
+Reads like the promise it tests: a cluster forms, a machine that reboots is the same node again, and a
+set that was powered off is the same cluster again.
+"""
+
+import unittest
+
+from lab import program
+from lab.machine import MachineRoom
+from lab.node import LAN_CONFIG
+from lab.status import Status
+from lab.waiting import wait_until
+
+DROP_IN = "/etc/rancher/k3s/config.yaml.d/90-kairos-p2p.yaml"
+UNITS = {"server": "k3s.service", "agent": "k3s-agent.service"}
+
+
+class BootTests(unittest.TestCase):
+    """The tests run in the order of their numbers, on one set of machines."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.room = MachineRoom()
+        cls.room.__enter__()
+        cls.addClassCleanup(cls.room.close)
+        base = cls.room.base
+        base.install()
+        base.uninstall()
+        before = base.listing()
+        base.install()
+        cls.added = base.listing() - before
+        base.uninstall()
+        cls.left_behind = base.listing() - before
+        base.install()
+        config = LAN_CONFIG.format(minimum=3, token=program.new_token())
+        cls.machines = [cls.room.add(config) for _ in range(3)]
+        for machine in cls.machines:
+            machine.boot()
+
+    # What is asked of the three together.
+
+    def statuses(self):
+        return [Status(machine.status()) for machine in self.machines]
+
+    def commands(self):
+        """What K3s runs as on each machine, by what K3s itself wrote down."""
+        return [(machine.k3s_record() or {}).get("command") for machine in self.machines]
+
+    def identities(self):
+        return [(status.peer, status.address, status.role) for status in self.statuses()]
+
+    def describe(self):
+        lines = []
+        for machine, status in zip(self.machines, self.statuses()):
+            lines.append(f"  {machine.hostname}: {status.address} {status.role} {status.waiting()}")
+            for unit in ("kairos-agent", "k3s", "k3s-agent"):
+                lines.append(f"    {unit}: {machine.is_active(unit)}")
+                lines.extend("      " + line for line in machine.journal(unit, 6).splitlines())
+        return "\n".join(lines)
+
+    def wait(self, condition, what, seconds=60):
+        return wait_until(condition, lambda: f"{what}\n{self.describe()}", seconds, pause=0.5)
+
+    def settled(self):
+        """True when all machines say the same, K3s is active on all, and the agents joined over the VPN."""
+        statuses = self.statuses()
+        views = [status.roles() for status in statuses]
+        if len(views[0]) != 3 or any(view != views[0] for view in views) or not all(views[0].values()):
+            return False
+        commands = self.commands()
+        if sorted(map(str, commands)) != ["agent", "agent", "server"]:
+            return False
+        if any(machine.is_active(UNITS[c]) != "active" for machine, c in zip(self.machines, commands)):
+            return False
+        server = self.machines[commands.index("server")]
+        addresses = {s.address for s, c in zip(statuses, commands) if c == "agent"}
+        joined = [node for node in (server.k3s_nodes() or {}).values() if node["role"] == "agent"]
+        return {node["from"] for node in joined if node["joined_since_start"]} == addresses
+
+    def wait_until_settled(self, seconds=90):
+        self.wait(self.settled, "one server, two agents joined over the VPN, and one view on all", seconds)
+
+    # The tests.
+
+    def test_1_the_overlay_can_be_taken_away_again(self):
+        self.assertTrue(any(path.endswith("/usr/bin/kairos-agent") for path in self.added))
+        self.assertEqual(self.left_behind, set())
+
+    def test_2_three_machines_become_one_cluster(self):
+        self.wait_until_settled()
+        identities = self.identities()
+        self.assertEqual(len({peer for peer, _, _ in identities}), 3)
+        addresses = [address for _, address, _ in identities]
+        self.assertEqual(len(set(addresses)), 3)
+        for machine, (_, address, role) in zip(self.machines, identities):
+            self.assertRegex(address, r"^10\.1\.0\.\d+$")
+            self.assertIn(f"inet {address}/", machine.run("ip", "-4", "address", "show", "edgevpn0").stdout)
+            self.assertEqual(role, {"server": "master", "agent": "worker"}[machine.k3s_record()["command"]])
+            self.assertEqual(machine.is_active("kairos-agent"), "active")
+        self.assertEqual(sorted(role for _, _, role in identities), ["master", "worker", "worker"])
+
+    def test_3_the_settings_were_in_place_before_k3s_started(self):
+        server = self.machines[self.commands().index("server")]
+        server_address = Status(server.status()).address
+        for machine in self.machines:
+            record = machine.k3s_record()
+            ours = [file for file in record["files"] if file["path"] == DROP_IN]
+            self.assertEqual(len(ours), 1, "K3s did not read the drop-in")
+            self.assertLess(ours[0]["mtime"], record["started"])
+            self.assertEqual(ours[0]["mode"], "0o600")
+            self.assertEqual(record["settings"]["node-ip"], [Status(machine.status()).address])
+            self.assertEqual(record["overlay"]["interface"], "edgevpn0")
+            self.assertEqual(machine.k3s_starts(), 1, "K3s was started more than once")
+            if record["command"] == "agent":
+                self.assertEqual(record["settings"]["server"], f"https://{server_address}:6443")
+
+    def test_4_only_the_unit_of_the_role_runs(self):
+        for machine in self.machines:
+            command = machine.k3s_record()["command"]
+            other = UNITS["agent" if command == "server" else "server"]
+            self.assertEqual(machine.is_active(UNITS[command]), "active")
+            self.assertIn(machine.is_active(other), ("inactive", "unknown"))
+
+    def test_5_no_unit_has_failed_or_wants_a_reload(self):
+        for machine in self.machines:
+            failed = machine.run("systemctl", "--failed", "--no-legend", "--plain").stdout
+            self.assertEqual(failed, "")
+            unit = UNITS[machine.k3s_record()["command"]]
+            self.assertEqual(machine.show(unit, "NeedDaemonReload")["NeedDaemonReload"], "no")
+            self.assertEqual(machine.show("kairos-agent", "NRestarts")["NRestarts"], "0")
+
+    def test_6_stopping_the_agent_is_quick_and_leaves_k3s_and_the_device(self):
+        machine = self.machines[self.commands().index("agent")]
+        index = machine.run("cat", "/sys/class/net/edgevpn0/ifindex").stdout
+        machine.run("systemctl", "stop", "kairos-agent", seconds=10)
+        self.assertEqual(machine.show("kairos-agent", "Result")["Result"], "success")
+        self.assertEqual(machine.is_active("k3s-agent"), "active")
+        self.assertEqual(machine.run("cat", "/sys/class/net/edgevpn0/ifindex").stdout, index)
+        down = machine.run("kairos-agent", "p2p", "status", check=False)
+        self.assertEqual(down.returncode, 69, down.stdout + down.stderr)
+        machine.run("systemctl", "start", "kairos-agent")
+        self.wait_until_settled()
+        self.assertEqual(machine.k3s_starts(), 1, "K3s was restarted without a reason")
+        self.assertIsNone(machine.read("/var/lib/rancher/k3s/stand-in-overlay-lost"))
+
+    def test_7_an_agent_that_hangs_is_restarted_by_the_watchdog(self):
+        machine = self.machines[self.commands().index("agent")]
+        before, starts = self.identities(), machine.k3s_starts()
+        process = machine.show("kairos-agent", "MainPID")["MainPID"]
+        machine.run("kill", "-STOP", process)
+        self.wait(
+            lambda: machine.show("kairos-agent", "NRestarts")["NRestarts"] == "1", "the watchdog to act", 60
+        )
+        self.wait_until_settled()
+        self.assertEqual(self.identities(), before)
+        self.assertEqual(machine.k3s_starts(), starts, "K3s was restarted without a reason")
+
+    def test_8_a_machine_that_reboots_is_the_same_node_again(self):
+        for command in ("agent", "server"):
+            with self.subTest(rebooted=command):
+                before = self.identities()
+                self.machines[self.commands().index(command)].reboot()
+                self.wait_until_settled()
+                self.assertEqual(self.identities(), before)
+
+    def test_9_a_set_that_was_powered_off_is_the_same_cluster_again(self):
+        before = self.identities()
+        server = self.machines[self.commands().index("server")]
+        token = server.read("/var/lib/rancher/k3s/server/token")
+        for machine in self.machines:
+            machine.power("poweroff")
+        for machine in self.machines:
+            machine.boot()
+        self.wait_until_settled()
+        self.assertEqual(self.identities(), before)
+        self.assertEqual(server.read("/var/lib/rancher/k3s/server/token"), token)
+
+
+if __name__ == "__main__":
+    unittest.main()
