@@ -24,8 +24,13 @@ package enum Vectors {
         try Data(contentsOf: folder.appendingPathComponent(name))
     }
 
-    /// One file of the folder, decoded. Whole numbers up to 2^64-1 are read exactly.
-    package static func load<Content: Decodable>(_ name: String, as type: Content.Type = Content.self) throws -> Content {
-        try JSONDecoder().decode(type, from: data(name))
+    /// One file of the folder, decoded. Whole numbers up to 2^64-1 are read exactly. With
+    /// `snakeCase` a property `peerId` reads the key `peer_id`.
+    package static func load<Content: Decodable>(
+        _ name: String, as type: Content.Type = Content.self, snakeCase: Bool = false
+    ) throws -> Content {
+        let decoder = JSONDecoder()
+        decoder.keyDecodingStrategy = snakeCase ? .convertFromSnakeCase : .useDefaultKeys
+        return try decoder.decode(type, from: data(name))
     }
 }

@@ -1,6 +1,6 @@
 package import Multiformats
 package import NIOCore
-package import Timing
+internal import Timing
 
 /// What an application protocol needs of the swarm: peers, streams and news of both.
 ///
