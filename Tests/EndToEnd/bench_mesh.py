@@ -1,0 +1,175 @@
+"""The measurement behind `scripts/bench mesh`.
+
+What is measured is taken from the kernel, not asked of the agent: addresses from the routing table of
+each namespace, bytes from the counters of each node's network card, memory and processor time from
+/proc. Looking costs no process, so it disturbs little.
+"""
+
+import argparse
+import json
+import os
+import re
+import signal
+import statistics
+import sys
+import time
+
+from lab.cluster import DROP_IN, Cluster
+from lab.waiting import TimedOut, wait_until
+
+SETTLE_SECONDS = 15
+TICKS = os.sysconf("SC_CLK_TCK")
+LOCAL_ADDRESS = re.compile(r"\|-- (10\.1\.0\.\d+)\n\s+/32 host LOCAL")
+
+
+def read(path):
+    try:
+        with open(path, encoding="utf-8") as file:
+            return file.read()
+    except OSError:
+        return ""
+
+
+def vpn_address(process):
+    found = LOCAL_ADDRESS.search(read(f"/proc/{process}/net/fib_trie"))
+    return found and found.group(1)
+
+
+def sent_bytes(process):
+    found = re.search(r"eth0:(.*)", read(f"/proc/{process}/net/dev"))
+    return int(found.group(1).split()[8])
+
+
+def cpu_seconds(process):
+    fields = read(f"/proc/{process}/stat").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / TICKS
+
+
+def resident_kib(process):
+    return int(re.search(r"VmRSS:\s+(\d+)", read(f"/proc/{process}/status")).group(1))
+
+
+def measure(count, window, bound):
+    """One run with `count` nodes: times in seconds from the first start."""
+    with Cluster(count, name="bench", minimum=max(min(count, 3), count // 2 + 1)) as cluster:
+        for node in cluster.nodes:
+            # K3s says nothing once it has joined: what is counted is the agent's own traffic.
+            node.write("etc/k3s-stand-in-quiet", "")
+        cluster.start()
+        processes = [node.process.pid for node in cluster.nodes]
+
+        def since_start(condition, what):
+            wait_until(
+                lambda: check_alive(cluster) and condition(),
+                lambda: f"{what}\n{cluster.describe()}", bound, pause=0.02,
+            )  # fmt: skip
+            return time.monotonic() - cluster.started
+
+        def addresses():
+            found = [vpn_address(process) for process in processes]
+            return all(found) and len(set(found)) == count
+
+        to_addresses = since_start(addresses, "an address on every node")
+        to_files = since_start(lambda: cluster.drop_ins() == count, "the K3s settings on every node")
+        to_joined = since_start(cluster.joined, "every K3s agent to be registered over the VPN")
+        time.sleep(SETTLE_SECONDS)
+        begin = time.monotonic()
+        before = [(sent_bytes(process), cpu_seconds(process)) for process in processes]
+        time.sleep(window)
+        elapsed = time.monotonic() - begin
+        after = [(sent_bytes(process), cpu_seconds(process)) for process in processes]
+        check_alive(cluster)
+        sent = [(b[0] - a[0]) / elapsed for a, b in zip(before, after)]
+        used = [100 * (b[1] - a[1]) / elapsed for a, b in zip(before, after)]
+        resident = [resident_kib(process) / 1024 for process in processes]
+        return {
+            "nodes": count,
+            "addresses_seconds": to_addresses,
+            "k3s_files_seconds": to_files,
+            "joined_seconds": to_joined,
+            "idle_sent_bytes_per_second_mean": statistics.mean(sent),
+            "idle_sent_bytes_per_second_max": max(sent),
+            "resident_mib_mean": statistics.mean(resident),
+            "resident_mib_max": max(resident),
+            "idle_cpu_percent_mean": statistics.mean(used),
+            "idle_cpu_percent_max": max(used),
+        }
+
+
+def check_alive(cluster):
+    for node in cluster.nodes:
+        if node.process.poll() is not None:
+            raise RuntimeError(f"the agent of {node.hostname} ended with {node.process.returncode}:\n{node.log()}")
+    return True
+
+
+COLUMNS = [
+    ("addresses_seconds", "addresses, s", "{:.2f}"),
+    ("k3s_files_seconds", "K3s files, s", "{:.2f}"),
+    ("joined_seconds", "joined, s", "{:.2f}"),
+    ("idle_sent_bytes_per_second_mean", "idle, B/s a node", "{:.0f}"),
+    ("idle_sent_bytes_per_second_max", "busiest node, B/s", "{:.0f}"),
+    ("resident_mib_max", "RSS, MiB", "{:.1f}"),
+    ("idle_cpu_percent_max", "CPU, %", "{:.2f}"),
+]
+
+
+def table(runs):
+    """Markdown: a row for each size, the median of its runs, the worst in brackets."""
+    header = ["nodes", *(name for _, name, _ in COLUMNS)]
+    rows = []
+    for count in sorted({run["nodes"] for run in runs}):
+        row = [str(count)]
+        for key, _, form in COLUMNS:
+            values = [run[key] for run in runs if run["nodes"] == count]
+            text = form.format(statistics.median(values))
+            row.append(f"{text} ({form.format(max(values))})" if len(values) > 1 else text)
+        rows.append(row)
+    widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
+    lines = ["| " + " | ".join(cell.rjust(width) for cell, width in zip(row, widths)) + " |" for row in [header, *rows]]
+    lines.insert(1, "|" + "|".join("-" * (width + 1) + ":" for width in widths) + "|")
+    return "\n".join(lines)
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="scripts/bench mesh")
+    parser.add_argument("-n", type=int, action="append", dest="sizes")
+    parser.add_argument("-r", type=int, default=3, dest="runs")
+    parser.add_argument("-w", type=float, default=60, dest="window")
+    parser.add_argument("-b", type=float, default=120, dest="bound", help=argparse.SUPPRESS)
+    parser.add_argument("-o", dest="output")
+    options = parser.parse_args()
+    sizes = options.sizes or [3, 10]
+    if not all(1 <= size <= 100 for size in sizes) or not 1 <= options.runs <= 20 or not 1 <= options.window <= 3600:
+        parser.error("-n takes 1 to 100, -r 1 to 20, -w 1 to 3600")
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, interrupt)
+    results = []
+    try:
+        for size in sizes:
+            for number in range(options.runs):
+                results.append(measure(size, options.window, options.bound))
+                last = results[-1]
+                print(
+                    f"{size} nodes, run {number + 1} of {options.runs}: addresses {last['addresses_seconds']:.2f} s, "
+                    f"files {last['k3s_files_seconds']:.2f} s, joined {last['joined_seconds']:.2f} s",
+                    file=sys.stderr, flush=True,
+                )  # fmt: skip
+    except (TimedOut, RuntimeError) as error:
+        print(f"scripts/bench: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    print(table(results))
+    if options.output:
+        with open(options.output, "w", encoding="utf-8") as file:
+            json.dump({"cores": os.cpu_count(), "window_seconds": options.window, "runs": results}, file, indent=1)
+            file.write("\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
