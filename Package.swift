@@ -177,7 +177,7 @@ let package = Package(
         .testTarget(
             name: "CoordinationTests",
             dependencies: [
-                "Coordination", "MeshNetwork", "Ledger", "LibP2P", "Multiformats", "Timing", "TestSupport",
+                "Coordination", "MeshNetwork", "Ledger", "LibP2P", "Multiformats", "Timing", "TestSupport", collections,
             ],
             swiftSettings: settings),
         .testTarget(

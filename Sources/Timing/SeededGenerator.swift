@@ -26,6 +26,7 @@ package struct SeededGenerator: RandomNumberGenerator, Hashable, Sendable {
     /// A duration drawn evenly from `range`, at nanosecond grain.
     package mutating func duration(in range: ClosedRange<Duration>) -> Duration {
         .nanoseconds(
-            Int64.random(in: range.lowerBound.wholeNanoseconds...range.upperBound.wholeNanoseconds, using: &self))
+            Int64.random(
+                in: range.lowerBound.wholeNanoseconds...range.upperBound.wholeNanoseconds, using: &self))
     }
 }

@@ -1,0 +1,173 @@
+import Coordination
+import LibP2P
+import Testing
+import Timing
+
+@Suite("The founding election")
+struct FoundingElectionTests {
+    @Test("three members that boot together decide one founder within two seconds")
+    func quickDecision() {
+        var world = ElectionWorld(count: 3, quorum: 3, seed: 1)
+        world.run(for: .seconds(2))
+        #expect(world.undecided.isEmpty)
+        #expect(world.founders.count == 1)
+        #expect(world.violations.isEmpty)
+    }
+
+    @Test("the founder is the candidate that stock's leader rule prefers")
+    func stockRule() {
+        var world = ElectionWorld(count: 5, quorum: 3, seed: 2)
+        world.run(for: .seconds(5))
+        let best =
+            (0..<5).max { CandidateOrder.fnv1a("uuid-\($0)") < CandidateOrder.fnv1a("uuid-\($1)") } ?? 0
+        #expect(world.founders == [world.peer(best)])
+    }
+
+    @Test("a forced master is preferred, a forced worker never chosen")
+    func forcedRoles() {
+        for forced in 0..<3 {
+            let worker = (forced + 1) % 3
+            var world = ElectionWorld(
+                count: 3, quorum: 2, seed: 3, forced: [forced: .master, worker: .worker])
+            world.run(for: .seconds(6))
+            #expect(world.founders == [world.peer(forced)])
+        }
+    }
+
+    @Test("nothing is decided below the quorum, and the obstacle counts who is missing")
+    func belowQuorum() throws {
+        var world = ElectionWorld(count: 2, quorum: 3, seed: 4)
+        world.run(for: .seconds(60))
+        #expect(world.decisions.isEmpty)
+        let obstacle = try #require(world.obstacle(0))
+        #expect(obstacle.what == "1 more node to elect the server (2 of 3 are here: n0, n1)")
+    }
+
+    @Test("when all are forced workers the obstacle says so")
+    func allWorkers() throws {
+        var world = ElectionWorld(count: 2, quorum: 2, seed: 5, forced: [0: .worker, 1: .worker])
+        world.run(for: .seconds(30))
+        #expect(world.decisions.isEmpty)
+        #expect(try #require(world.obstacle(0)).what.contains("p2p.role worker"))
+    }
+
+    @Test("a quorum of one founds alone after a look around")
+    func alone() {
+        var world = ElectionWorld(count: 1, quorum: 1, seed: 6)
+        world.run(for: .seconds(3))
+        #expect(world.founders == [world.peer(0)])
+    }
+
+    @Test("the minority of a partition decides nothing, and learns the majority's decision when it heals")
+    func minority() {
+        var world = ElectionWorld(count: 5, quorum: 3, seed: 7)
+        world.cut([0, 1])
+        world.run(for: .seconds(20))
+        #expect(world.undecided == [0, 1])
+        #expect(world.founders.count == 1)
+        world.stopFaults()
+        world.run(for: .seconds(5))
+        #expect(world.undecided.isEmpty)
+        #expect(world.founders.count == 1)
+    }
+
+    @Test("a member that lost its disk keeps the promises the network remembers")
+    func lostDisk() {
+        var world = ElectionWorld(count: 3, quorum: 2, seed: 8)
+        world.run(for: .seconds(5))
+        let before = world.founders
+        world.crash(0, for: .seconds(1), loseDisk: true)
+        world.crash(1, for: .seconds(1))
+        world.run(for: .seconds(20))
+        #expect(world.founders == before)
+        #expect(world.undecided.isEmpty)
+    }
+
+    @Test(
+        "under crashes, partitions, loss and failing disks no two founders are ever decided",
+        arguments: [3, 4, 5])
+    func safety(members: Int) {
+        let quorum = members / 2 + 1
+        for seed in UInt64(1)...60 {
+            var faults = ElectionWorld.Faults()
+            faults.longestDelay = .milliseconds(400)
+            faults.loss = 0.2
+            faults.crash = 0.02
+            faults.partition = 0.05
+            faults.writeFailure = 0.05
+            var world = ElectionWorld(count: members, quorum: quorum, seed: seed, faults: faults)
+            world.run(for: .seconds(20))
+            world.stopFaults()
+            world.run(for: .seconds(45))
+            let founders = Set(world.decisions.map(\.certificate.value.founder))
+            #expect(founders.count == 1, "seed \(seed): \(world.log)")
+            #expect(world.undecided.isEmpty, "seed \(seed): still undecided \(world.undecided)")
+            #expect(world.violations.isEmpty, "seed \(seed): \(world.violations)")
+        }
+    }
+}
+
+@Suite("Founding certificates")
+struct FoundingCertificateTests {
+    let scope = ElectionScope(network: "net", epoch: 1, quorum: 2)
+    let members = (1...3).map { testIdentity(seed: [UInt8](repeating: $0, count: 32)) }
+
+    private func accept(_ index: Int, ballot: Ballot, value: FoundingValue, scope: ElectionScope)
+        -> SignedAccept
+    {
+        let statement = SignedAccept.statement(
+            in: scope, acceptor: members[index].peerID, ballot: ballot, value: value)
+        return SignedAccept(
+            acceptor: members[index].peerID, ballot: ballot, value: value,
+            signature: members[index].sign(statement))
+    }
+
+    @Test("a quorum of valid accepts of one value at one ballot is a certificate; anything less is not")
+    func proof() throws {
+        let ballot = Ballot(round: 4, proposer: members[0].peerID)
+        let value = FoundingValue(founder: members[1].peerID, uuid: "u")
+        let accepts = [0, 1].map { accept($0, ballot: ballot, value: value, scope: scope) }
+        let certificate = try #require(
+            FoundingCertificate(scope: scope, ballot: ballot, value: value, accepts: accepts))
+        #expect(ElectionCodec.certificate(from: ElectionCodec.encode(certificate)) == certificate)
+
+        let one = Array(accepts.prefix(1))
+        #expect(FoundingCertificate(scope: scope, ballot: ballot, value: value, accepts: one) == nil)
+        #expect(FoundingCertificate(scope: scope, ballot: ballot, value: value, accepts: one + one) == nil)
+        let other = FoundingValue(founder: members[2].peerID, uuid: "u")
+        #expect(FoundingCertificate(scope: scope, ballot: ballot, value: other, accepts: accepts) == nil)
+        let otherScope = ElectionScope(network: "net", epoch: 2, quorum: 2)
+        #expect(FoundingCertificate(scope: otherScope, ballot: ballot, value: value, accepts: accepts) == nil)
+    }
+
+    @Test("an altered certificate text proves nothing")
+    func alteredText() throws {
+        let ballot = Ballot(round: 1, proposer: members[0].peerID)
+        let value = FoundingValue(founder: members[0].peerID, uuid: "uuid-a")
+        let accepts = [0, 2].map { accept($0, ballot: ballot, value: value, scope: scope) }
+        let certificate = try #require(
+            FoundingCertificate(scope: scope, ballot: ballot, value: value, accepts: accepts))
+        let text = ElectionCodec.encode(certificate)
+        #expect(ElectionCodec.certificate(from: text.replacing("uuid-a", with: "uuid-b")) == nil)
+        #expect(ElectionCodec.certificate(from: text.replacing("\"quorum\":2", with: "\"quorum\":1")) == nil)
+        #expect(ElectionCodec.certificate(from: String(text.dropLast())) == nil)
+        #expect(ElectionCodec.certificate(from: "") == nil)
+    }
+
+    @Test("registers and saved states survive their encoding")
+    func roundTrips() {
+        let ballot = Ballot(round: .max, proposer: members[0].peerID)
+        let value = FoundingValue(founder: members[1].peerID, uuid: "ü-\"quoted\"")
+        let card = MemberCard(uuid: "u", name: "n", forcedRole: .master)
+        let register = ElectionRegister(
+            scope: scope, card: card, promised: ballot,
+            accepted: accept(1, ballot: ballot, value: value, scope: scope),
+            drive: .init(ballot: ballot, value: value))
+        #expect(ElectionCodec.register(from: ElectionCodec.encode(register)) == register)
+        let state = ElectionState(
+            scope: scope, owner: members[1].peerID, promised: ballot, accepted: register.accepted,
+            highestDrivenRound: .max)
+        #expect(ElectionCodec.state(from: ElectionCodec.encode(state)) == state)
+        #expect(ElectionCodec.state(from: "{}") == nil)
+    }
+}
