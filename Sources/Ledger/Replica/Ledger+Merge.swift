@@ -1,0 +1,96 @@
+package import Timing
+
+extension Ledger {
+    /// Merges a received block: judges every entry by the rules of contract J.9 and takes what they
+    /// allow. Liveness is that of the heartbeats held before the merge. Index and hashes of the block
+    /// do not matter, and entries that it lacks stay.
+    package mutating func merge(_ block: Block, at now: UnixTime) -> MergeReport {
+        var report = MergeReport()
+        let liveness = liveness(at: now)
+        for (id, entry) in block.entries {
+            let fate = judge(entry, at: id, liveness: liveness, now: now)
+            report.fates.append((id, fate))
+            switch fate {
+            case .accepted, .acceptedWithWarning: report.changes.append(store(entry, at: id))
+            case .identical, .kept, .rejected: break
+            }
+        }
+        if !report.changes.isEmpty { advance() }
+        return report
+    }
+
+    /// What the rules make of `entry`, the room that is left included.
+    mutating func judge(_ entry: Entry, at id: EntryID, liveness: Liveness, now: UnixTime) -> EntryFate {
+        let current = self.entry(id)
+        if let current, current.isIdentical(to: entry) { return .identical }
+        let policy = BucketPolicy.of(id.bucket)
+        var warning: RejectionReason?
+        if policy == .open {
+            if let current, entry.version <= current.version { return .kept }
+        } else if let reason = violation(entry, at: id, over: current, policy: policy, liveness: liveness) {
+            if configuration.mode == .enforce || policy == .ownerPrefix { return .rejected(reason) }
+            warning = reason
+        }
+        if entry.isDeleted, current == nil, isForgotten(entry, at: now) {
+            return .rejected(.forgottenTombstone)
+        }
+        if let reason = makeRoom(for: entry, at: id, replacing: current, now: now) {
+            return .rejected(reason)
+        }
+        return warning.map { .acceptedWithWarning($0) } ?? .accepted
+    }
+
+    /// The first rule of an owned bucket that `entry` breaks, in the contract's order.
+    private mutating func violation(
+        _ entry: Entry, at id: EntryID, over current: Entry?, policy: BucketPolicy, liveness: Liveness
+    ) -> RejectionReason? {
+        guard isSigned(entry, at: id) else { return .invalidSignature }
+        if policy == .ownerPrefix { return violationOfOwnBucket(entry, at: id, over: current) }
+        if entry.isDeleted {
+            guard let current else { return .tombstoneForUnknownKey }
+            guard liveness.owner(of: current, at: id) == entry.owner || liveness.isExpired(current, at: id)
+            else {
+                return .tombstoneByNonOwner
+            }
+            return entry.version > current.version ? nil : .staleTombstone
+        }
+        if let owner = policy.owner(key: id.key, value: entry.value), owner != entry.owner {
+            return .ownerMismatch
+        }
+        guard let current else { return nil }
+        if current.isDeleted { return entry.version > current.version ? nil : .staleReclaim }
+        if liveness.owner(of: current, at: id) != entry.owner, !liveness.isExpired(current, at: id) {
+            return .overwriteOfLiveEntry
+        }
+        if entry.version < current.version { return .rollback }
+        return entry.version == current.version && !wins(entry, over: current) ? .lostTieBreak : nil
+    }
+
+    /// Our own buckets: only the owner named by the key writes, the greater version wins, and two
+    /// entries of one version settle on the greater signature so that replicas agree.
+    private func violationOfOwnBucket(_ entry: Entry, at id: EntryID, over current: Entry?)
+        -> RejectionReason?
+    {
+        guard BucketPolicy.ownerPrefix.owner(key: id.key, value: entry.value) == entry.owner else {
+            return .ownerMismatch
+        }
+        guard let current else { return nil }
+        if entry.version < current.version { return .rollback }
+        return entry.version == current.version && !wins(entry, over: current) ? .lostTieBreak : nil
+    }
+
+    /// Settles two entries of the same version: the greater owner, then the greater signature.
+    private func wins(_ entry: Entry, over current: Entry) -> Bool {
+        if entry.owner != current.owner { return entry.owner > current.owner }
+        return (current.signature ?? []).lexicographicallyPrecedes(entry.signature ?? [])
+    }
+
+    /// Finds room for `entry`, dropping old tombstones when there is none.
+    private mutating func makeRoom(
+        for entry: Entry, at id: EntryID, replacing current: Entry?, now: UnixTime
+    ) -> RejectionReason? {
+        guard let problem = sizeProblem(entry, at: id, replacing: current) else { return nil }
+        guard problem == .ledgerFull, !forgetTombstones(at: now).isEmpty else { return problem }
+        return sizeProblem(entry, at: id, replacing: current)
+    }
+}
