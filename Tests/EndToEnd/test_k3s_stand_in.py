@@ -115,7 +115,7 @@ class StandInTests(unittest.TestCase):
     def agent(self, port, token=PASSWORD, extra="", name="second"):
         root = Root(self)
         root.config(f'server: "https://127.0.0.1:{port}"\ntoken: "{token}"\nnode-name: {name}\n{extra}')
-        root.start("agent")
+        root.process = root.start("agent")
         return root
 
     # Configuration.
@@ -277,6 +277,16 @@ class StandInTests(unittest.TestCase):
         self.wait_for(
             lambda: self.nodes(port).get("second", {}).get("joined_since_start"), "the agent to register again"
         )
+
+    def test_a_server_that_restarted_knows_who_has_not_come_back(self):
+        root, port, process = self.server()
+        agent = self.agent(port)
+        self.wait_for(lambda: "second" in self.nodes(port), "the agent in /stand-in/nodes")
+        for each in (agent.process, process):
+            each.terminate()
+            each.wait(10)
+        self.server(root=root, port=port)
+        self.assertFalse(self.nodes(port)["second"]["joined_since_start"])
 
     def test_a_second_node_of_the_same_name_is_rejected(self):
         _, port, _ = self.server()
