@@ -54,6 +54,7 @@ let package = Package(
         .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
         .target(name: "CSystemd", linkerSettings: [.linkedLibrary("systemd")]),
         .target(name: "CLinuxNet"),
+        .target(name: "CProcess"),
         .target(name: "Timing", swiftSettings: settings),
         .target(name: "Multiformats", swiftSettings: settings),
 
@@ -67,7 +68,7 @@ let package = Package(
             swiftSettings: settings),
 
         .target(
-            name: "Systemd", dependencies: ["CSystemd", "Timing", nioConcurrency, logging],
+            name: "Systemd", dependencies: ["CSystemd", "CProcess", "Timing", nioConcurrency, logging],
             swiftSettings: settings),
 
         // MARK: layer 2
@@ -113,7 +114,7 @@ let package = Package(
         .target(
             name: "K3s",
             dependencies: [
-                "Systemd", "Timing", "MeshNetwork", "Coordination", "VPN", "CloudConfig",
+                "CProcess", "Systemd", "Timing", "MeshNetwork", "Coordination", "VPN", "CloudConfig",
                 nioPosix, nioConcurrency, logging, yams,
             ],
             swiftSettings: settings),

@@ -1,0 +1,233 @@
+package import Logging
+internal import MeshNetwork
+internal import NIOPosix
+package import Timing
+
+/// Carries out what a `K3sReconciler` decides: reads, writes, speaks to the service manager.
+package actor K3sController {
+    private let manager: any ServiceManager
+    private let time: any TimeSource
+    private let logger: Logger
+    private var reconciler = K3sReconciler()
+    private var inbox: [K3sReconciler.Input] = []
+    private let wake = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
+    private var observers: [AsyncStream<K3sReport>.Continuation] = []
+    /// What was last reported; nil before there is a wish.
+    package private(set) var report: K3sReport?
+
+    /// Lines of K3s' output that reports hold.
+    private static let reportedLines = 10
+
+    /// Makes a controller of services that `manager` runs. Nothing happens before `run`.
+    package init(manager: any ServiceManager, time: any TimeSource = SystemTime(), logger: Logger) {
+        self.manager = manager
+        self.time = time
+        self.logger = logger
+    }
+
+    /// What is to be true from now on, or as soon as `run` runs.
+    package func desire(_ state: DesiredState) {
+        put(.desired(state))
+    }
+
+    /// Every report from now on, the last one first; old ones are dropped where the reader is slow.
+    package func reports() -> AsyncStream<K3sReport> {
+        let (stream, continuation) = AsyncStream.makeStream(
+            of: K3sReport.self, bufferingPolicy: .bufferingNewest(1))
+        if let report { continuation.yield(report) }
+        observers.append(continuation)
+        return stream
+    }
+
+    /// Keeps K3s as desired until the task is cancelled; to be called once. Its end touches neither files
+    /// nor services; `shutDown` of the manager does that.
+    package func run() async {
+        let changes = await manager.changes()
+        await withTaskGroup { group in
+            group.addTask { for await _ in changes { await self.put(.changed) } }
+            group.addTask { await self.pump() }
+            // Both end by cancellation; a manager that has ended tells of no more changes.
+            await group.waitForAll()
+        }
+        for observer in observers { observer.finish() }
+        observers = []
+    }
+
+    // MARK: pump
+
+    private func put(_ input: K3sReconciler.Input) {
+        // Of several changes one look is enough.
+        if case .changed = input, inbox.contains(where: { if case .changed = $0 { true } else { false } }) {
+            return
+        }
+        inbox.append(input)
+        wake.continuation.yield()
+    }
+
+    /// Feeds the state machine, one input after the other even though carrying them out suspends.
+    private func pump() async {
+        var woken = wake.stream.makeAsyncIterator()
+        while !Task.isCancelled {
+            while !inbox.isEmpty, !Task.isCancelled {
+                let next = inbox.removeFirst()
+                for effect in reconciler.receive(next, at: time.now(), wall: time.wallClock()) {
+                    await perform(effect)
+                }
+            }
+            let timer = alarm()
+            _ = await woken.next(isolation: self)
+            timer?.cancel()
+            if let deadline = reconciler.nextDeadline, time.now() >= deadline { inbox.append(.tick) }
+        }
+    }
+
+    /// Wakes the pump when the state machine wants it.
+    private func alarm() -> Task<Void, Never>? {
+        guard inbox.isEmpty, let deadline = reconciler.nextDeadline else { return nil }
+        let delay = max(.zero, deadline - time.now())
+        return Task { [wake] in
+            try? await Task.sleep(for: delay)
+            if !Task.isCancelled { wake.continuation.yield() }
+        }
+    }
+
+    private func perform(_ effect: K3sReconciler.Effect) async {
+        switch effect {
+        case .observe(let desired): await observe(desired)
+        case .carryOut(let actions, let desired): await carryOut(actions, desired)
+        case .announce(let lines):
+            for line in lines { logger.notice("k3s: \(line)") }
+        case .report(let report):
+            self.report = report
+            log(report)
+            observers.removeAll { if case .terminated = $0.yield(report) { true } else { false } }
+        }
+    }
+
+    private func log(_ report: K3sReport) {
+        var metadata: Logger.Metadata = ["unit": "\(report.unit)", "activity": "\(report.activity.rawValue)"]
+        if let waiting = report.waiting {
+            metadata["reason"] = "\(waiting.what)"
+            logger.info("K3s is waiting", metadata: metadata)
+        } else {
+            logger.info("K3s runs", metadata: metadata)
+        }
+        for warning in report.warnings {
+            var metadata: Logger.Metadata = ["remedy": "\(warning.remedy)"]
+            if let file = warning.file { metadata["file"] = "\(file)" }
+            if let key = warning.key { metadata["key"] = "\(key)" }
+            logger.debug("\(warning.what)", metadata: metadata)
+        }
+    }
+
+    // MARK: seeing
+
+    private func observe(_ desired: DesiredState) async {
+        let command = desired.command
+        do {
+            let own = try await manager.status(of: command.unit)
+            let other = try await manager.status(of: command.other.unit)
+            let isCalm = own.activity == .active || own.definition != .present
+            let lines = isCalm ? [] : await manager.lastLines(of: command.unit, count: Self.reportedLines)
+            var observation = try await NIOThreadPool.singleton.runIfActive {
+                Self.look(at: desired, own: own, other: other)
+            }
+            observation.lastLines = lines
+            inbox.insert(.observed(observation), at: 0)
+        } catch {
+            let failure = error as? ServiceError ?? .unavailable("\(error)")
+            inbox.insert(.observationFailed(failure), at: 0)
+        }
+    }
+
+    /// Reads files; blocks.
+    private static func look(at desired: DesiredState, own: ServiceStatus, other: ServiceStatus)
+        -> Observation
+    {
+        let layout = desired.layout
+        var observation = Observation(own: own, other: other)
+        observation.binary = layout.binaries.first(where: FileSystem.isProgram)
+        let ours = desired.files(binary: observation.binary ?? layout.binaries[0]).map(\.path)
+        for path in ours + desired.absent + desired.stockOverrides {
+            observation.files[path] = FileSystem.state(of: path)
+        }
+        let names = FileSystem.names(in: layout.configFolder).filter { name in
+            let lower = name.lowercased()
+            return lower.hasSuffix(".yaml") || lower.hasSuffix(".yml")
+        }
+        for path in [layout.configFile] + names.map({ layout.configFolder + "/" + $0 })
+        where path != layout.dropIn {
+            if let content = FileSystem.content(of: path) {
+                observation.userFiles.append(.init(path: path, content: content))
+            }
+        }
+        if case .regular(let text, _) = FileSystem.state(of: layout.appliedRecord) {
+            observation.applied = text
+        }
+        observation.isDeployed = FileSystem.exists(layout.sentinel)
+        observation.hasEtcdData = FileSystem.exists(layout.etcdData)
+        observation.hasNodeToken = FileSystem.exists(layout.nodeToken)
+        return observation
+    }
+
+    // MARK: doing
+
+    private func carryOut(_ actions: [Plan.Action], _ desired: DesiredState) async {
+        var done: [Plan.Action] = []
+        var failure: K3sReconciler.Failure?
+        for action in actions {
+            do throws(K3sReconciler.Failure) {
+                try await carryOut(action, desired)
+            } catch {
+                failure = error
+                break
+            }
+            done.append(action)
+        }
+        inbox.insert(.carriedOut(done, failure: failure), at: 0)
+    }
+
+    private func carryOut(_ action: Plan.Action, _ desired: DesiredState) async throws(K3sReconciler.Failure)
+    {
+        switch action {
+        case .write(let file): try await write(file.content, to: file.path)
+        case .remove(let path): try await onDisk { () throws(FileError) in try FileSystem.remove(path) }
+        case .recordApplied(let fingerprint): try await write(fingerprint, to: desired.layout.appliedRecord)
+        case .markDeployed: try await write("", to: desired.layout.sentinel)
+        default:
+            do throws(ServiceError) { try await command(action, desired) } catch { throw .service(error) }
+        }
+    }
+
+    private func command(_ action: Plan.Action, _ desired: DesiredState) async throws(ServiceError) {
+        let layout = desired.layout
+        let binary = layout.binaries.first(where: FileSystem.isProgram) ?? layout.binaries[0]
+        func service(_ command: K3sCommand) -> Service {
+            Service(unit: command.unit, launch: desired.launch(binary: binary))
+        }
+        switch action {
+        case .reloadDefinitions: try await manager.reloadDefinitions()
+        case .disable(let command): try await manager.disable(service(command))
+        case .stop(let command): try await manager.stop(service(command))
+        case .enable(let command): try await manager.enable(service(command))
+        case .start(let command): try await manager.start(service(command))
+        case .restart(let command): try await manager.restart(service(command))
+        case .write, .remove, .recordApplied, .markDeployed: break
+        }
+    }
+
+    private func write(_ content: String, to path: String) async throws(K3sReconciler.Failure) {
+        try await onDisk { () throws(FileError) in try FileSystem.write(content, to: path) }
+    }
+
+    /// Away from the threads that run tasks: a disk can take its time.
+    private func onDisk(
+        _ work: @escaping @Sendable () throws(FileError) -> Void
+    ) async throws(K3sReconciler.Failure) {
+        do {
+            try await NIOThreadPool.singleton.runIfActive(work)
+        } catch {
+            throw .file(error as? FileError ?? FileError(path: "", operation: "reach the disk at", code: 5))
+        }
+    }
+}

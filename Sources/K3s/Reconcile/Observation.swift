@@ -1,0 +1,40 @@
+/// What is true on the node, as far as K3s is concerned.
+package struct Observation: Hashable, Sendable {
+    /// What there is at the paths that the desired state names.
+    package var files: [String: FileState]
+    /// The user's own config files, in the order K3s reads them.
+    package var userFiles: [UserConfigReview.File]
+    /// K3s' binary, the first that exists.
+    package var binary: String?
+    /// The service of the role.
+    package var own: ServiceStatus
+    /// The service of the other command.
+    package var other: ServiceStatus
+    /// The last lines the role's service wrote, when it is not simply active.
+    package var lastLines: [String]
+    /// The fingerprint of the settings K3s was last started with.
+    package var applied: String?
+    /// Whether K3s was set up once.
+    package var isDeployed: Bool
+    /// Whether the datastore is embedded etcd with data.
+    package var hasEtcdData: Bool
+    /// Whether a server has written its full token.
+    package var hasNodeToken: Bool
+
+    package init(
+        files: [String: FileState] = [:], userFiles: [UserConfigReview.File] = [], binary: String? = nil,
+        own: ServiceStatus, other: ServiceStatus, lastLines: [String] = [], applied: String? = nil,
+        isDeployed: Bool = false, hasEtcdData: Bool = false, hasNodeToken: Bool = false
+    ) {
+        self.files = files
+        self.userFiles = userFiles
+        self.binary = binary
+        self.own = own
+        self.other = other
+        self.lastLines = lastLines
+        self.applied = applied
+        self.isDeployed = isDeployed
+        self.hasEtcdData = hasEtcdData
+        self.hasNodeToken = hasNodeToken
+    }
+}
