@@ -1,3 +1,4 @@
 #pragma once
 
 #include "CLinuxNetMulticast.h"
+#include "CLinuxNetTun.h"
