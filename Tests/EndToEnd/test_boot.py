@@ -83,11 +83,11 @@ class BootTests(unittest.TestCase):
 
     # The tests.
 
-    def test_1_the_overlay_can_be_taken_away_again(self):
+    def test_01_the_overlay_can_be_taken_away_again(self):
         self.assertTrue(any(path.endswith("/usr/bin/kairos-agent") for path in self.added))
         self.assertEqual(self.left_behind, set())
 
-    def test_2_three_machines_become_one_cluster(self):
+    def test_02_three_machines_become_one_cluster(self):
         self.wait_until_settled()
         identities = self.identities()
         self.assertEqual(len({peer for peer, _, _ in identities}), 3)
@@ -100,7 +100,7 @@ class BootTests(unittest.TestCase):
             self.assertEqual(machine.is_active("kairos-agent"), "active")
         self.assertEqual(sorted(role for _, _, role in identities), ["master", "worker", "worker"])
 
-    def test_3_the_settings_were_in_place_before_k3s_started(self):
+    def test_03_the_settings_were_in_place_before_k3s_started(self):
         server = self.machines[self.commands().index("server")]
         server_address = Status(server.status()).address
         for machine in self.machines:
@@ -115,14 +115,14 @@ class BootTests(unittest.TestCase):
             if record["command"] == "agent":
                 self.assertEqual(record["settings"]["server"], f"https://{server_address}:6443")
 
-    def test_4_only_the_unit_of_the_role_runs(self):
+    def test_04_only_the_unit_of_the_role_runs(self):
         for machine in self.machines:
             command = machine.k3s_record()["command"]
             other = UNITS["agent" if command == "server" else "server"]
             self.assertEqual(machine.is_active(UNITS[command]), "active")
             self.assertIn(machine.is_active(other), ("inactive", "unknown"))
 
-    def test_5_no_unit_has_failed_or_wants_a_reload(self):
+    def test_05_no_unit_has_failed_or_wants_a_reload(self):
         for machine in self.machines:
             failed = machine.run("systemctl", "--failed", "--no-legend", "--plain").stdout
             self.assertEqual(failed, "")
@@ -130,7 +130,7 @@ class BootTests(unittest.TestCase):
             self.assertEqual(machine.show(unit, "NeedDaemonReload")["NeedDaemonReload"], "no")
             self.assertEqual(machine.show("kairos-agent", "NRestarts")["NRestarts"], "0")
 
-    def test_6_stopping_the_agent_is_quick_and_leaves_k3s_and_the_device(self):
+    def test_06_stopping_the_agent_is_quick_and_leaves_k3s_and_the_device(self):
         machine = self.machines[self.commands().index("agent")]
         index = machine.run("cat", "/sys/class/net/edgevpn0/ifindex").stdout
         machine.run("systemctl", "stop", "kairos-agent", seconds=10)
@@ -144,7 +144,7 @@ class BootTests(unittest.TestCase):
         self.assertEqual(machine.k3s_starts(), 1, "K3s was restarted without a reason")
         self.assertIsNone(machine.read("/var/lib/rancher/k3s/stand-in-overlay-lost"))
 
-    def test_7_an_agent_that_hangs_is_restarted_by_the_watchdog(self):
+    def test_07_an_agent_that_hangs_is_restarted_by_the_watchdog(self):
         machine = self.machines[self.commands().index("agent")]
         before, starts = self.identities(), machine.k3s_starts()
         process = machine.show("kairos-agent", "MainPID")["MainPID"]
@@ -156,7 +156,7 @@ class BootTests(unittest.TestCase):
         self.assertEqual(self.identities(), before)
         self.assertEqual(machine.k3s_starts(), starts, "K3s was restarted without a reason")
 
-    def test_8_a_machine_that_reboots_is_the_same_node_again(self):
+    def test_08_a_machine_that_reboots_is_the_same_node_again(self):
         for command in ("agent", "server"):
             with self.subTest(rebooted=command):
                 before = self.identities()
@@ -164,7 +164,7 @@ class BootTests(unittest.TestCase):
                 self.wait_until_settled()
                 self.assertEqual(self.identities(), before)
 
-    def test_9_a_set_that_was_powered_off_is_the_same_cluster_again(self):
+    def test_09_a_set_that_was_powered_off_is_the_same_cluster_again(self):
         before = self.identities()
         server = self.machines[self.commands().index("server")]
         token = server.read("/var/lib/rancher/k3s/server/token")
@@ -175,6 +175,32 @@ class BootTests(unittest.TestCase):
         self.wait_until_settled()
         self.assertEqual(self.identities(), before)
         self.assertEqual(server.read("/var/lib/rancher/k3s/server/token"), token)
+
+    def test_10_a_unit_that_fails_shows_its_last_log_lines(self):
+        machine = self.machines[self.commands().index("agent")]
+        machine.run("cp", "-a", "/usr/bin/k3s", "/usr/bin/k3s.good")
+        failing = "#!/bin/sh\necho level=fatal msg=the-disk-is-on-fire\nexit 1\n"
+        machine.run("sh", "-c", 'printf %s "$0" >/usr/bin/k3s.bad && chmod 755 /usr/bin/k3s.bad', failing)
+        machine.run("mv", "/usr/bin/k3s.bad", "/usr/bin/k3s")
+        machine.run("systemctl", "--no-block", "restart", "k3s-agent")
+        self.wait(lambda: "the-disk-is-on-fire" in str(machine.status()), "the unit's last words in status")
+        machine.run("mv", "/usr/bin/k3s.good", "/usr/bin/k3s")
+        self.wait_until_settled()
+        self.assertNotIn("the-disk-is-on-fire", str(machine.status()["waiting"]))
+
+    def test_11_a_missing_unit_is_named(self):
+        machine = self.machines[self.commands().index("agent")]
+        unit = "/etc/systemd/system/k3s-agent.service"
+        machine.run("systemctl", "stop", "k3s-agent")
+        machine.run("mv", unit, unit + ".away")
+        machine.run("systemctl", "daemon-reload")
+        self.wait(
+            lambda: any("k3s-agent.service" in what for what in Status(machine.status()).waiting()),
+            "status to name the missing unit",
+        )
+        machine.run("mv", unit + ".away", unit)
+        machine.run("systemctl", "daemon-reload")
+        self.wait_until_settled()
 
 
 if __name__ == "__main__":
