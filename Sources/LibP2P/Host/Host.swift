@@ -126,7 +126,8 @@ package struct PeerInformation: Hashable, Sendable {
     package var agentVersion: String
 
     package init(
-        listenAddresses: [Multiaddr], protocols: Set<ProtocolID>, observedAddress: Multiaddr?, agentVersion: String
+        listenAddresses: [Multiaddr], protocols: Set<ProtocolID>, observedAddress: Multiaddr?,
+        agentVersion: String
     ) {
         self.listenAddresses = listenAddresses
         self.protocols = protocols
@@ -161,5 +162,8 @@ package enum DisconnectReason: Hashable, Sendable {
     case protocolViolation
     case resourceLimit
     case rateLimited
+    /// Another connection to the same peer serves instead.
+    case supplanted
+    /// The peer may not be connected to: the gater, or an admission that failed.
     case gated
 }

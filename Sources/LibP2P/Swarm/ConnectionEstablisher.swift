@@ -1,0 +1,136 @@
+internal import Multiformats
+internal import NIOConcurrencyHelpers
+internal import NIOCore
+internal import Timing
+
+/// A connection whose handshake is complete and whose streams wait until the swarm takes it.
+struct EstablishedConnection: Sendable {
+    let peer: PeerID
+    let info: ConnectionInfo
+    let channel: any Channel
+    let muxer: YamuxMuxer
+    /// Completed when the swarm takes the connection: streams that the peer opened go on then.
+    let taken: EventLoopPromise<Void>
+
+    /// Closes the connection untaken.
+    func reject(_ reason: DisconnectReason) {
+        taken.fail(StreamReset.gated)
+        muxer.close(code: reason.goAwayCode)
+        channel.close(promise: nil)
+    }
+}
+
+/// Runs the upgrade of raw channels of either direction, on their loops.
+struct ConnectionEstablisher: Sendable {
+    private let upgrader: ConnectionUpgrader
+    private let protocols: ProtocolTable
+    private let limits: SwarmLimits
+    private let streamTimeout: TimeAmount
+    private let roundTrips: RoundTripRelay
+    private let lastID = NIOLockedValueBox<UInt64>(0)
+
+    init(
+        upgrader: ConnectionUpgrader, protocols: ProtocolTable, limits: SwarmLimits, timings: SwarmTimings,
+        roundTrips: RoundTripRelay
+    ) {
+        self.upgrader = upgrader
+        self.protocols = protocols
+        self.limits = limits
+        self.streamTimeout = .nanoseconds(timings.streamNegotiationTimeout.wholeNanoseconds)
+        self.roundTrips = roundTrips
+    }
+
+    /// Secures and muxes `channel` within `timeout`; closes it on failure. On the channel's loop.
+    func establish(
+        _ channel: any Channel, _ direction: ConnectionDirection, expectedPeer: PeerID?, timeout: TimeAmount
+    ) -> EventLoopFuture<EstablishedConnection> {
+        guard let remote = channel.remoteAddress?.tcpMultiaddr, let local = channel.localAddress?.tcpMultiaddr
+        else {
+            channel.close(promise: nil)
+            return channel.eventLoop.makeFailedFuture(SwarmError.refused("the connection is gone"))
+        }
+        let id = nextID()
+        let taken = channel.eventLoop.makePromise(of: Void.self)
+        let (protocols, limits, streamTimeout, roundTrips) = (protocols, limits, streamTimeout, roundTrips)
+        let knownPeer = NIOLockedValueBox<PeerID?>(nil)
+        return upgrader.upgrade(
+            channel, direction: direction, expectedPeer: expectedPeer, timeout: timeout,
+            streams: { session in
+                knownPeer.withLockedValue { $0 = session.remotePeer }
+                let streams = NIOLoopBound(
+                    InboundStreams(
+                        peer: session.remotePeer, connection: id, protocols: protocols, limits: limits,
+                        timeout: streamTimeout),
+                    eventLoop: channel.eventLoop)
+                return { stream in taken.futureResult.flatMap { streams.value.setUp(stream) } }
+            },
+            onEvent: { event in
+                guard case .roundTrip(let elapsed) = event, let peer = knownPeer.withLockedValue({ $0 })
+                else { return }
+                roundTrips.report(peer, elapsed)
+            }
+        ).map { result in
+            EstablishedConnection(
+                peer: result.session.remotePeer,
+                info: ConnectionInfo(
+                    id: id, direction: direction, remoteAddress: remote, localAddress: local,
+                    channelBinding: result.session.channelBinding),
+                channel: channel, muxer: result.muxer, taken: taken)
+        }.flatMapErrorThrowing { error in
+            taken.fail(error)
+            throw error
+        }
+    }
+
+    private func nextID() -> ConnectionID {
+        lastID.withLockedValue { last in
+            last += 1
+            return ConnectionID(rawValue: last)
+        }
+    }
+}
+
+/// Takes measured round trips from the loops of the connections to the swarm's loop.
+final class RoundTripRelay: Sendable {
+    private let eventLoop: any EventLoop
+    private let receiver = NIOLockedValueBox<(@Sendable (PeerID, Duration) -> Void)?>(nil)
+
+    init(eventLoop: any EventLoop) {
+        self.eventLoop = eventLoop
+    }
+
+    /// Sets who hears of round trips, on the swarm's loop.
+    func onRoundTrip(_ body: @escaping @Sendable (PeerID, Duration) -> Void) {
+        receiver.withLockedValue { $0 = body }
+    }
+
+    func report(_ peer: PeerID, _ elapsed: Duration) {
+        guard let body = receiver.withLockedValue({ $0 }) else { return }
+        eventLoop.execute { body(peer, elapsed) }
+    }
+}
+
+/// Takes accepted sockets through the gate and the handshake; on their own loops.
+struct InboundAcceptor: Sendable {
+    let gate: InboundGate
+    let establisher: ConnectionEstablisher
+    /// The swarm's loop, on which `take` is called.
+    let eventLoop: any EventLoop
+    let timeout: TimeAmount
+    let take: @Sendable (EstablishedConnection) -> Void
+
+    /// Sets up one accepted socket.
+    @Sendable func accept(_ channel: any Channel) -> EventLoopFuture<Void> {
+        guard let remote = channel.remoteAddress?.ip,
+            gate.enter(remote: remote, local: channel.localAddress?.ip)
+        else {
+            return channel.eventLoop.makeFailedFuture(SwarmError.limitReached("pending inbound connections"))
+        }
+        let (gate, eventLoop, take) = (gate, eventLoop, take)
+        establisher.establish(channel, .inbound, expectedPeer: nil, timeout: timeout).whenComplete { result in
+            gate.leave(remote: remote)
+            if case .success(let connection) = result { eventLoop.execute { take(connection) } }
+        }
+        return channel.eventLoop.makeSucceededVoidFuture()
+    }
+}

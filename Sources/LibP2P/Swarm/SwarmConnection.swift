@@ -1,0 +1,49 @@
+internal import NIOCore
+
+/// One connection as the swarm's loop sees it.
+final class SwarmConnection {
+    private let established: EstablishedConnection
+    /// How often identify has failed on it.
+    var identifyFailures = 0
+
+    init(_ established: EstablishedConnection) {
+        self.established = established
+    }
+
+    var peer: PeerID { established.peer }
+    var info: ConnectionInfo { established.info }
+    /// The socket's channel.
+    var channel: any Channel { established.channel }
+    var muxer: YamuxMuxer { established.muxer }
+
+    /// Lets the peer's streams go on.
+    func accept() {
+        established.taken.succeed()
+    }
+
+    /// Closes the connection that was never taken.
+    func reject(_ reason: DisconnectReason) {
+        established.reject(reason)
+    }
+
+    /// Closes the connection and tells the other end `reason`.
+    func close(_ reason: DisconnectReason) {
+        muxer.close(code: reason.goAwayCode)
+        // The muxer closes the channel; should its handler be gone already, this does.
+        channel.close(promise: nil)
+    }
+}
+
+extension DisconnectReason {
+    /// The code on the wire (contract/wire.md D.4).
+    var goAwayCode: UInt32 {
+        switch self {
+        case .shutdown: GoAwayCode.shutdown
+        case .protocolViolation: GoAwayCode.protocolViolation
+        case .resourceLimit: GoAwayCode.resourceLimit
+        case .rateLimited: GoAwayCode.rateLimited
+        case .supplanted: GoAwayCode.supplanted
+        case .gated: GoAwayCode.gated
+        }
+    }
+}

@@ -1,0 +1,61 @@
+/// What the swarm allows itself and others: every number bounds memory or work that somebody else
+/// could otherwise cause.
+package struct SwarmLimits: Hashable, Sendable {
+    /// Connections in all. An inbound one above it is refused; peers marked to stay connected to are
+    /// dialled up to twice the number.
+    package var connections = 512
+    /// Connections to one peer: both ends may dial at once, more is abuse.
+    package var connectionsPerPeer = 4
+    /// Inbound connections whose handshake is not complete.
+    package var pendingInbound = 64
+    /// The same from one IP address; nodes behind one NAT share one.
+    package var pendingInboundPerAddress = 16
+    /// Dial attempts under way at once.
+    package var dialAttempts = 32
+    /// Addresses remembered for one peer.
+    package var addressesPerPeer = 32
+    /// Peers remembered that are not connected.
+    package var rememberedPeers = 2048
+    /// Streams that one peer may have open at once.
+    package var inboundStreamsPerPeer = 1024
+    /// Streams of one protocol that one peer may have open at once.
+    package var inboundStreamsPerProtocol = 512
+    /// Streams of one peer whose protocol is not agreed on.
+    package var negotiatingStreamsPerPeer = 256
+
+    package init() {}
+}
+
+/// The times of the swarm (contract/wire.md D.1).
+package struct SwarmTimings: Hashable, Sendable {
+    /// How long connecting and handshake may take to a private and to a public address.
+    package var privateDialTimeout: Duration = .seconds(5)
+    package var publicDialTimeout: Duration = .seconds(15)
+    /// How long an inbound connection may take from accept to muxed.
+    package var inboundUpgradeTimeout: Duration = .seconds(15)
+    /// How long one address has a head start over the next.
+    package var privateStagger: Duration = .milliseconds(30)
+    package var publicStagger: Duration = .milliseconds(250)
+    /// The back-off after `tries` failures is `base + tries² s`, at most `maximum`.
+    package var backoffBase: Duration = .seconds(5)
+    package var backoffMaximum: Duration = .seconds(300)
+    /// A connection that lived this long was a good one: its end is no reason to wait.
+    package var longLived: Duration = .seconds(10)
+    /// When to redial after a good connection ended, one attempt each: a peer that restarts is back
+    /// within a second or two.
+    package var quickRedials: [Duration] = [.milliseconds(100), .milliseconds(700), .seconds(1), .seconds(2)]
+    /// Two connections opened within this time stem from both ends dialling at once.
+    package var simultaneousWindow: Duration = .seconds(5)
+    /// How long a surplus connection to one of our own nodes is kept.
+    package var surplusGrace: Duration = .seconds(5)
+    /// How long protocol negotiation on a stream may take.
+    package var streamNegotiationTimeout: Duration = .seconds(10)
+    /// How long one identify exchange may take.
+    package var identifyTimeout: Duration = .seconds(5)
+    /// Changes within this time go out in one push.
+    package var pushDelay: Duration = .milliseconds(100)
+    /// The least time between two pushes; go-libp2p takes 0.2 a second after a burst of 10.
+    package var pushInterval: Duration = .seconds(2)
+
+    package init() {}
+}
