@@ -221,7 +221,7 @@ let package = Package(
         .testTarget(
             name: "SimulationTests",
             dependencies: [
-                "NodeAgent", "K3s", "Coordination", "VPN", "MeshNetwork", "Ledger", "GossipSub", "LibP2P",
+                "NodeAgent", "K3s", "Coordination", "VPN", "MeshNetwork", "Ledger", "GossipSub", "LibP2P", collections,
                 "Multiformats", "Timing", "TestSupport",
             ],
             swiftSettings: settings),

@@ -24,19 +24,20 @@ extension LedgerError: CustomStringConvertible {
 extension Ledger {
     /// Writes `value` under `id`, signed by `identity`, with the version max(previous + 1, now in
     /// nanoseconds) (contract J.7). Returns nil, and leaves the entry exactly as it is, when it
-    /// holds the same value, signed by the same identity.
+    /// holds the same value, signed by the same identity, with a version above `floor`: a version
+    /// that others are known to hold, such as that of a tombstone which this ledger refused.
     ///
     /// Throws `LedgerError` when other nodes would reject the entry.
     package mutating func put(
-        _ id: EntryID, value: LedgerText, by identity: Identity, at now: UnixTime
+        _ id: EntryID, value: LedgerText, above floor: UInt64 = 0, by identity: Identity, at now: UnixTime
     ) throws(LedgerError) -> EntryChange? {
         let owner = LedgerText(identity.peerID.description)
         if let current = entry(id), !current.isDeleted, current.value == value, current.owner == owner,
-            current.signature != nil
+            current.signature != nil, floor == 0 || current.version > floor
         {
             return nil
         }
-        return try write(Entry(value: value, owner: owner), at: id, by: identity, now: now)
+        return try write(Entry(value: value, owner: owner), at: id, by: identity, above: floor, now: now)
     }
 
     /// Deletes the entry under `id` by a tombstone that `identity` signs. Returns nil when it is
@@ -48,22 +49,18 @@ extension Ledger {
     ) throws(LedgerError) -> EntryChange? {
         guard let current = entry(id) else { throw .nothingToDelete(id) }
         if current.isDeleted { return nil }
-        return try write(Entry(value: "", isDeleted: true), at: id, by: identity, now: now)
+        return try write(Entry(value: "", isDeleted: true), at: id, by: identity, above: 0, now: now)
     }
 
     private mutating func write(
-        _ draft: Entry, at id: EntryID, by identity: Identity, now: UnixTime
+        _ draft: Entry, at id: EntryID, by identity: Identity, above floor: UInt64, now: UnixTime
     ) throws(LedgerError) -> EntryChange {
         var entry = draft
-        let current = self.entry(id)
         let clock = UInt64(max(0, now.nanoseconds))
-        guard let current else {
-            entry.version = clock
-            return try signAndStore(&entry, at: id, by: identity, now: now)
-        }
-        let (next, overflow) = current.version.addingReportingOverflow(1)
+        let highest = max(self.entry(id)?.version ?? 0, floor)
+        let (next, overflow) = highest.addingReportingOverflow(1)
         guard !overflow else { throw .versionExhausted(id) }
-        entry.version = max(next, clock)
+        entry.version = highest == 0 ? clock : max(next, clock)
         return try signAndStore(&entry, at: id, by: identity, now: now)
     }
 

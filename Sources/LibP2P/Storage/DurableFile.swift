@@ -87,6 +87,12 @@ package enum DurableFile {
         }
     }
 
+    /// Gives the file at `path` the name `other`, in place of whatever has it, durably.
+    package static func move(_ path: String, to other: String) throws(FileError) {
+        guard rename(path, other) == 0 else { throw FileError("rename", path) }
+        try syncFolder(parent(of: other))
+    }
+
     /// Takes access away from group and others if they have any.
     package static func restrictToOwner(_ path: String) throws(FileError) {
         var status = stat()

@@ -1,0 +1,137 @@
+package import Coordination
+package import Ledger
+package import LibP2P
+package import Timing
+package import VPN
+
+/// Keeps this node's entries in the ledger as they should be: its join facts, and the keys by which
+/// stock tools and stock nodes see the cluster (contract/kairos.md §4.1).
+package struct KeyPublisher: Sendable {
+    /// What is to be said.
+    package struct Publication: Hashable, Sendable {
+        package let peer: PeerID
+        /// The stock name of this node's role, once it has one.
+        package let role: String?
+        package let isFounder: Bool
+        package let address: VirtualAddress?
+        package let join: JoinFacts?
+        /// The token for stock nodes that join.
+        package let nodeToken: String?
+        package let stockPeersPresent: Bool
+        /// The UUIDs of nodes that decide their roles by the election and need no assignment.
+        package let ownMembers: Set<String>
+
+        package init(
+            peer: PeerID, role: String?, isFounder: Bool, address: VirtualAddress?, join: JoinFacts?,
+            nodeToken: String?, stockPeersPresent: Bool, ownMembers: Set<String>
+        ) {
+            self.peer = peer
+            self.role = role
+            self.isFounder = isFounder
+            self.address = address
+            self.join = join
+            self.nodeToken = nodeToken
+            self.stockPeersPresent = stockPeersPresent
+            self.ownMembers = ownMembers
+        }
+    }
+
+    /// One entry to write.
+    package struct Write: Hashable, Sendable {
+        package let id: EntryID
+        package let value: String
+    }
+
+    private let uuid: String
+    private let networkID: String
+    private var advertisedAt: Instant?
+    private var advertisementInterval = Self.quietInterval
+    private var lastWrite: [EntryID: Instant] = [:]
+    private var contested = false
+
+    /// How often the node advertises itself while stock nodes watch (contract/kairos.md §4.2).
+    static let stockInterval = Duration.seconds(20)
+    /// How often it does when only our own nodes are there: well within the 15 minutes for which
+    /// stock tools believe an advertisement, and cheap.
+    static let quietInterval = Duration.seconds(300)
+    /// The least time between two writes of one entry that somebody else keeps changing.
+    static let contestInterval = Duration.seconds(10)
+
+    package init(uuid: String, networkID: String) {
+        self.uuid = uuid
+        self.networkID = networkID
+    }
+
+    /// When `writes` should be asked again although nothing changed.
+    package var nextDeadline: Instant? {
+        guard let advertisedAt else { return nil }
+        let advertisement = advertisedAt + advertisementInterval
+        guard contested, let oldest = lastWrite.values.min() else { return advertisement }
+        return min(advertisement, oldest + Self.contestInterval)
+    }
+
+    /// The entries that should be written now, given what the ledger shows.
+    package mutating func writes(_ publication: Publication, board: LedgerBoard, at moment: Moment) -> [Write]
+    {
+        var writes: [Write] = []
+        let now = moment.instant
+        advertisementInterval = publication.stockPeersPresent ? Self.stockInterval : Self.quietInterval
+        if advertisedAt.map({ now >= $0 + advertisementInterval }) ?? true {
+            advertisedAt = now
+            writes.append(
+                Write(
+                    id: stockID(LedgerKeys.advertisement(uuid: uuid)),
+                    value: KairosValue.encode(advertisedAt: GoTime.rfc3339(moment.wall))))
+        }
+        contested = false
+        for (id, value) in wanted(publication, board: board) {
+            guard current(id, publication: publication, board: board) != value else { continue }
+            if let last = lastWrite[id], now < last + Self.contestInterval {
+                contested = true
+                continue
+            }
+            lastWrite[id] = now
+            writes.append(Write(id: id, value: value))
+        }
+        lastWrite = lastWrite.filter { now < $0.value + Self.contestInterval }
+        return writes
+    }
+
+    private func stockID(_ key: String) -> EntryID { EntryID(bucket: networkID, key: key) }
+
+    private func current(_ id: EntryID, publication: Publication, board: LedgerBoard) -> String? {
+        if id.bucket == LedgerText.kairosNode { return board.joinFacts[publication.peer]?.text }
+        return board.stock[id.key.string]
+    }
+
+    private func wanted(_ publication: Publication, board: LedgerBoard) -> [(id: EntryID, value: String)] {
+        var wanted: [(id: EntryID, value: String)] = []
+        func stock(_ key: String, _ value: String) {
+            wanted.append((stockID(key), KairosValue.encode(value)))
+        }
+        // Join facts first: whoever reads a role can then already join.
+        if let join = publication.join {
+            let key = LedgerKeys.joinFacts(of: publication.peer, networkID: networkID)
+            wanted.append((EntryID(bucket: LedgerKeys.joinBucket, key: key), join.text))
+        }
+        if let address = publication.address { stock(LedgerKeys.address(uuid: uuid), address.description) }
+        if let role = publication.role { stock(LedgerKeys.role(uuid: uuid), role) }
+        guard publication.isFounder else { return wanted }
+        stock(LedgerKeys.leader, uuid)
+        if let join = publication.join {
+            stock(LedgerKeys.serverAddress, join.address)
+            if let token = publication.nodeToken { stock(LedgerKeys.nodeToken, token) }
+        }
+        // Stock nodes wait for an assignment; ours have the certificate.
+        for key in board.stock.keys where key.hasSuffix("-uuid") {
+            let other = String(key.dropLast("-uuid".count))
+            guard other != uuid, !publication.ownMembers.contains(other) else { continue }
+            let role = LedgerKeys.role(uuid: other)
+            let assigned = board.stock[role].flatMap(KairosValue.decodeString)
+            if assigned == nil || assigned == "none" || assigned == "" {
+                stock(role, NodeRole.agent.stockName(highAvailability: false))
+            }
+        }
+        return wanted
+    }
+}

@@ -1,0 +1,108 @@
+package import Coordination
+package import Ledger
+package import LibP2P
+package import Timing
+package import VPN
+
+/// What this node has read in the ledger, as the state machines want it. Bounded by the ledger's own
+/// bounds: it holds at most one item an entry.
+package struct LedgerBoard: Sendable {
+    /// What an entry meant to the board.
+    package enum News {
+        case none
+        /// An address entry or a heartbeat.
+        case machines
+        case register(PeerID, ElectionRegister)
+        case certificate(PeerID, FoundingCertificate)
+    }
+
+    private let networkID: String
+    private let stockBucket: LedgerText
+    private var records: [VirtualAddress: MachineRecord] = [:]
+    private(set) var machines: [VirtualAddress: MachineEntry] = [:]
+    /// When each peer's heartbeat says that it was alive.
+    private(set) var heartbeats: [String: UnixTime] = [:]
+    /// The offers of servers, by the peer that signed them.
+    private(set) var joinFacts: [PeerID: JoinFacts] = [:]
+    /// The values of the Kairos bucket, as entry texts.
+    private(set) var stock: [String: String] = [:]
+
+    /// How long a heartbeat counts (contract/wire.md J.8).
+    package static let heartbeatLifetime = Duration.seconds(480)
+
+    package init(networkID: String) {
+        self.networkID = networkID
+        self.stockBucket = LedgerText(networkID)
+    }
+
+    /// Reads one entry of the ledger.
+    package mutating func take(_ entry: Entry, at id: EntryID) -> News {
+        let key = id.key.string
+        switch id.bucket {
+        case LedgerText.machines:
+            guard let address = VirtualAddress(key) else { return .none }
+            records[address] = MachineRecord(
+                owner: entry.owner.string, version: entry.version, isDeleted: entry.isDeleted)
+            machines[address] = entry.isDeleted ? nil : MachineEntry(value: entry.value.string)
+            return .machines
+        case LedgerText.healthcheck:
+            heartbeats[key] = entry.isDeleted ? nil : Self.heartbeat(entry.value.string)
+            return .machines
+        case LedgerText.kairosElection where !entry.isDeleted:
+            if let peer = LedgerKeys.owner(ofKey: key, kind: "register", networkID: networkID),
+                let register = ElectionCodec.register(from: entry.value.string)
+            {
+                return .register(peer, register)
+            }
+            if let peer = LedgerKeys.owner(ofKey: key, kind: "certificate", networkID: networkID),
+                let certificate = ElectionCodec.certificate(from: entry.value.string)
+            {
+                return .certificate(peer, certificate)
+            }
+            return .none
+        case LedgerText.kairosNode:
+            guard let peer = LedgerKeys.owner(ofKey: key, kind: "join", networkID: networkID) else {
+                return .none
+            }
+            joinFacts[peer] = entry.isDeleted ? nil : JoinFacts(text: entry.value.string)
+            return .none
+        case stockBucket:
+            stock[key] = entry.isDeleted ? nil : entry.value.string
+            return .none
+        default:
+            return .none
+        }
+    }
+
+    private static func heartbeat(_ value: String) -> UnixTime? {
+        // The value is a JSON string without anything to escape: an RFC 3339 text in quotes.
+        guard value.count >= 2, value.hasPrefix("\""), value.hasSuffix("\"") else { return nil }
+        return GoTime.parse(rfc3339: LedgerText(String(value.dropFirst().dropLast())))
+    }
+
+    /// The addresses' entries, and who lives: those with a fresh heartbeat and those we are
+    /// connected to.
+    package func machines(connected: Set<PeerID>, at now: UnixTime) -> MachinesView {
+        var live = Set(connected.map(\.description))
+        for (peer, time) in heartbeats where time + Self.heartbeatLifetime > now { live.insert(peer) }
+        return MachinesView(records: records, liveOwners: live)
+    }
+
+    /// Whose packets go where. Addresses that a peer claims without owning the entry lead nowhere.
+    package func routes(without localPeer: PeerID) -> [VirtualAddress: PeerID] {
+        var routes: [VirtualAddress: PeerID] = [:]
+        for (address, machine) in machines {
+            guard let record = records[address], record.owner == machine.peerID, machine.address == address,
+                let peer = try? PeerID(machine.peerID), peer != localPeer
+            else { continue }
+            routes[address] = peer
+        }
+        return routes
+    }
+
+    /// The address of `peer`, if it has one.
+    package func address(of peer: PeerID) -> VirtualAddress? {
+        let text = peer.description
+        return machines.first { $0.value.peerID == text && records[$0.key]?.owner == text }?.key
+    }
+}

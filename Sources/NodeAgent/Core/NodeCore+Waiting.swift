@@ -1,0 +1,68 @@
+internal import Coordination
+package import MeshNetwork
+internal import VPN
+
+extension NodeCore {
+    /// What this node is waiting for, and since when; empty when everything it decides is decided.
+    package var waiting: [Waiting] { waits.waiting }
+
+    /// The obstacles of the steps that this core decides. A step that has not begun because an
+    /// earlier one waits is left out: the first cause is what an operator needs.
+    var obstacles: [WaitLog.Obstacle] {
+        var obstacles: [WaitLog.Obstacle] = []
+        if let wait = claim.waiting {
+            obstacles.append(.init(step: .address, what: wait.what, remedy: wait.remedy))
+        } else if !deviceIsReady, claim.address != nil {
+            switch device {
+            case .failed(let what, let remedy):
+                obstacles.append(.init(step: .device, what: what, remedy: remedy))
+            case .down, .up:
+                obstacles.append(.init(step: .device, what: "the VPN device to carry the address"))
+            }
+        }
+        guard configuration.runsK3s else { return obstacles }
+        if let obstacle = election.obstacle {
+            obstacles.append(.init(step: .election, what: obstacle.what, remedy: obstacle.remedy))
+            return obstacles
+        }
+        switch plan {
+        case .undecided:
+            break
+        case .contradiction(let what, let remedy):
+            obstacles.append(.init(step: .role, what: "a role: \(what)", remedy: remedy))
+        case .role(.founder, _):
+            if joinToken == nil {
+                obstacles.append(.init(step: .join, what: "the join token to be written to disk"))
+            }
+        case .role(_, let certificate):
+            if founderFacts == nil {
+                obstacles.append(
+                    .init(
+                        step: .join,
+                        what: "the server \(certificate.value.uuid) to publish its address and token",
+                        remedy: "check `kairos-agent p2p status` on the server"))
+            }
+        }
+        return obstacles
+    }
+
+    /// Contradictions that do not stop anything but that an operator should know of.
+    package var warnings: [String] {
+        var warnings: [String] = []
+        let members = election.members.count
+        if configuration.runsK3s, configuration.scope.quorum > 1 || members > 1,
+            Coordination.RolePlan.quorumsMayMiss(quorum: configuration.scope.quorum, members: members)
+        {
+            warnings.append(
+                "p2p.minimum_nodes is \(configuration.scope.quorum) for \(members) nodes: should they ever be cut in two"
+                    + " before a server is elected, both halves could elect one; set it to \(members / 2 + 1) or more"
+            )
+        }
+        for (peer, scope) in election.membersOfOtherScopes where scope.quorum != configuration.scope.quorum {
+            warnings.append(
+                "\(peer) has p2p.minimum_nodes \(scope.quorum), this node \(configuration.scope.quorum):"
+                    + " set the same number everywhere")
+        }
+        return warnings
+    }
+}
