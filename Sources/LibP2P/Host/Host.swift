@@ -15,19 +15,27 @@ package protocol Host: Sendable {
     var localPeer: PeerID { get }
 
     /// Serves `protocolID` on streams that peers open. The handler is called on the stream's own
-    /// loop once the protocol is agreed on, with a channel whose `autoRead` is on and whose inbound
-    /// and outbound type is `ByteBuffer`; bytes that arrived with the proposal are delivered to the
-    /// pipeline after the returned future completes. Connected peers learn of the change by
-    /// identify/push.
+    /// loop once the protocol is agreed on, with a channel that is active already (so handlers set
+    /// themselves up in `handlerAdded`, there is no `channelActive` to come), whose `autoRead` is on
+    /// and whose inbound and outbound type is `ByteBuffer`; what arrives before the returned future
+    /// completes is delivered after it. A failed future resets the stream, with its code when the
+    /// error is a `StreamReset`. Connected peers learn of the change by identify/push.
+    ///
+    /// A write of at most 65,507 bytes leaves in one frame of the muxer; writes are never joined.
+    /// `close()` sends what was flushed and then FIN; `close(mode: .output)` sends FIN and goes on
+    /// reading; the peer's FIN is `ChannelEvent.inputClosed`; a `StreamReset` triggered as a user
+    /// outbound event resets, and one that the peer sent arrives as the error.
     func setHandler(for protocolID: ProtocolID, _ handler: @escaping StreamHandler)
 
     /// Stops serving `protocolID`; streams that are open stay.
     func removeHandler(for protocolID: ProtocolID)
 
     /// Opens a stream to a connected peer and agrees on the first of `protocols` that it speaks.
-    /// `initialize` sets the pipeline up on the stream's loop before anything is delivered. The
-    /// protocol is proposed lazily (header, proposal and first bytes in one write) when identify
-    /// has already said that the peer speaks it.
+    /// `initialize` sets the pipeline up on the stream's loop, once the protocol is settled and the
+    /// channel active, before anything is delivered. The protocol is proposed lazily when identify
+    /// has already said that the peer speaks it: `initialize` is called at once and what it writes
+    /// leaves in one write with header and proposal; should the peer refuse after all, the stream
+    /// fails later.
     ///
     /// Fails with `SwarmError` when the peer is not connected, refuses every protocol, or the
     /// limits of the peer are reached.

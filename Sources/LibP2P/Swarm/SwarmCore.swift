@@ -254,7 +254,12 @@ package struct SwarmCore: Sendable {
             // When ours is the connection that both ends will prefer, it is worth completing.
             let completes =
                 info.direction == .inbound && localPeer < peer && !(entry.dial?.attempts.isEmpty ?? true)
-            if !completes { endDial(peer, nil) } else { peers[peer]?.dial?.steps = [] }
+            if completes {
+                peers[peer]?.dial?.steps = []
+                peers[peer]?.dial?.isAskedFor = false
+            } else {
+                endDial(peer)
+            }
             effects.append(.dialEnded(peer, nil))
         }
     }
@@ -303,7 +308,7 @@ package struct SwarmCore: Sendable {
 
     private mutating func disconnect(_ peer: PeerID, _ reason: DisconnectReason) {
         if peers[peer]?.dial != nil {
-            endDial(peer, nil)
+            endDial(peer)
             effects.append(.dialEnded(peer, .refused("disconnected")))
         }
         close(peer, reason) { _ in true }
@@ -321,7 +326,7 @@ package struct SwarmCore: Sendable {
         waiting.removeAll()
         for (peer, entry) in peers {
             if entry.dial != nil {
-                endDial(peer, nil)
+                endDial(peer)
                 effects.append(.dialEnded(peer, .shutDown))
             }
             peers[peer]?.redial = nil
@@ -436,7 +441,7 @@ package struct SwarmCore: Sendable {
         guard let dial = peers[peer]?.dial, dial.steps.isEmpty, dial.attempts.isEmpty else { return }
         peers[peer]?.dial = nil
         // A dial that went on beside an inbound connection has reported its success already.
-        guard peers[peer]?.connections.isEmpty ?? false else { return }
+        guard dial.isAskedFor || (peers[peer]?.connections.isEmpty ?? false) else { return }
         finishDial(peer, isAskedFor: dial.isAskedFor, .dialFailed(dial.failures), at: now)
     }
 
@@ -447,9 +452,9 @@ package struct SwarmCore: Sendable {
     }
 
     /// Ends a dial without word of it.
-    private mutating func endDial(_ peer: PeerID, _ kept: AttemptID?) {
+    private mutating func endDial(_ peer: PeerID) {
         guard let dial = peers[peer]?.dial else { return }
-        for attempt in dial.attempts.keys where attempt != kept {
+        for attempt in dial.attempts.keys {
             attemptOwners[attempt] = nil
             effects.append(.cancel(attempt))
         }
@@ -459,8 +464,9 @@ package struct SwarmCore: Sendable {
     private mutating func finishDial(_ peer: PeerID, isAskedFor: Bool, _ error: SwarmError, at now: Instant) {
         effects.append(.dialEnded(peer, error))
         guard let entry = peers[peer] else { return }
-        if entry.isKept {
-            peers[peer]?.tries += 1
+        if entry.isKept, entry.connections.isEmpty {
+            // Failures are expected while a peer restarts: they do not lengthen the back-off.
+            if entry.quickRedials == 0 { peers[peer]?.tries += 1 }
             planRedial(peer, at: now)
         }
         forgetIfUseless(peer)

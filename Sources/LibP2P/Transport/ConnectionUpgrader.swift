@@ -84,6 +84,8 @@ private final class UpgradeAttempt {
             // Behind the handshake's handlers, where their errors arrive.
             try channel.pipeline.syncOperations.addHandler(HandshakeErrorHandler(done: done))
         }
+        // The handler is in place that reads what a listener says unasked.
+        channel.setOption(.autoRead, value: true).whenFailure { done.fail($0) }
         return done.futureResult
     }
 

@@ -19,7 +19,8 @@ package struct TCPTransport: Sendable {
     }
 
     /// Connects to `address`, an address of plain TCP, which may begin with a domain name. The
-    /// channel's pipeline is empty. Fails with `SwarmError.invalidAddress`, an error of the system or
+    /// channel's pipeline is empty and its `autoRead` off, so that what the other end sends at once
+    /// waits for the handlers. Fails with `SwarmError.invalidAddress`, an error of the system or
     /// `ChannelError.connectTimeout`.
     package func dial(
         _ address: Multiaddr, timeout: Duration, on loop: any EventLoop
@@ -28,6 +29,7 @@ package struct TCPTransport: Sendable {
             return loop.makeFailedFuture(SwarmError.invalidAddress("\(address) is no TCP address"))
         }
         let bootstrap = Self.applyOptions(to: ClientBootstrap(group: loop))
+            .channelOption(.autoRead, value: false)
             .connectTimeout(.nanoseconds(timeout.wholeNanoseconds))
         switch endpoint.host {
         case .address(let ip, let zone):

@@ -1,4 +1,4 @@
-/// Why a yamux session ended. Every case but `.remoteGoAway` and `.closed` is the other end's fault.
+/// Why a yamux session ended. The streams of the session fail with it.
 package enum YamuxError: Error, Hashable, Sendable {
     /// The first byte of a header was not 0: the other end speaks another protocol.
     case unsupportedVersion(UInt8)
@@ -18,6 +18,8 @@ package enum YamuxError: Error, Hashable, Sendable {
     case remoteGoAway(UInt32)
     /// This end closed the session with this code.
     case closed(UInt32)
+    /// The connection beneath ended without a word.
+    case connectionLost
     /// All 2^31 stream IDs of this end are used up; the connection must be replaced.
     case streamIDsExhausted
 
@@ -29,7 +31,7 @@ package enum YamuxError: Error, Hashable, Sendable {
         case .tooManyGlitches: GoAwayCode.rateLimited
         case .closed(let code): code == 0 ? nil : code
         case .unsupportedVersion, .unknownFrameType, .wrongStreamParity, .keepAliveTimeout, .remoteGoAway,
-            .streamIDsExhausted:
+            .connectionLost, .streamIDsExhausted:
             nil
         }
     }

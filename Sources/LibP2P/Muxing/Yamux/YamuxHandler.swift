@@ -76,7 +76,7 @@ package final class YamuxHandler: ChannelInboundHandler, ChannelOutboundHandler 
     }
 
     package func handlerRemoved(context: ChannelHandlerContext) {
-        end(ChannelError.ioOnClosedChannel)
+        end(YamuxError.connectionLost)
         self.context = nil
     }
 
@@ -93,7 +93,7 @@ package final class YamuxHandler: ChannelInboundHandler, ChannelOutboundHandler 
     private var started = false
 
     package func channelInactive(context: ChannelHandlerContext) {
-        end(ChannelError.eof)
+        end(YamuxError.connectionLost)
         context.fireChannelInactive()
     }
 
@@ -139,7 +139,7 @@ package final class YamuxHandler: ChannelInboundHandler, ChannelOutboundHandler 
 
     package func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
         if case ChannelEvent.inputClosed? = event as? ChannelEvent {
-            end(ChannelError.eof)
+            end(YamuxError.connectionLost)
             context.close(promise: nil)
         } else {
             context.fireUserInboundEventTriggered(event)

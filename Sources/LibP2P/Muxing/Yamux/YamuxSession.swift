@@ -271,6 +271,7 @@ package struct YamuxSession: Sendable {
             if length > 0 { payload = .discard(remaining: length) }
             // Opening and resetting streams without end is work for nothing.
             if stream.isInbound { glitch(at: now) }
+            guard failure == nil else { return }
             let wasAbandoned = stream.isAbandoned && stream.finSent
             remove(streamID)
             let code = frame.type == .windowUpdate ? frame.length : 0
@@ -338,6 +339,7 @@ package struct YamuxSession: Sendable {
         highestRemoteID = max(highestRemoteID, streamID)
         guard inboundStreams < configuration.maximumInboundStreams else {
             glitch(at: now)
+            guard failure == nil else { return false }
             writeReset(streamID, .resourceLimit)
             return true
         }
