@@ -122,7 +122,9 @@ let package = Package(
         // MARK: layer 6
         .target(
             name: "AgentAPI",
-            dependencies: ["Timing", hummingbird, logging, metrics, lifecycle, nioCore, nioPosix, nioHTTP1],
+            dependencies: [
+                "Timing", hummingbird, logging, metrics, lifecycle, nioCore, nioPosix, nioHTTP1, yams,
+            ],
             swiftSettings: settings),
         .target(
             name: "NodeAgent",

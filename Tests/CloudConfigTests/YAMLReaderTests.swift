@@ -129,16 +129,18 @@ struct YAMLReaderTests {
         #expect(found.position != nil)
     }
 
-    @Test(
-        "deep nesting is refused, whatever it is made of",
-        arguments: [
-            String(repeating: "[", count: 100), String(repeating: "{a: ", count: 100),
-            String(repeating: "[", count: 500_000), String(repeating: "- ", count: 400_000) + "x",
-            (0..<200).map { String(repeating: " ", count: $0) + "a:\n" }.joined(),
-            "a: " + String(repeating: "[", count: 70) + String(repeating: "]", count: 70),
-        ])
-    func nesting(text: String) throws {
-        let found = try #require(problem(text))
+    /// Texts that are nested too deep, by what they are made of: the texts are too long to name a test.
+    private static let deepTexts = [
+        "lists": String(repeating: "[", count: 100), "maps": String(repeating: "{a: ", count: 100),
+        "half a million lists": String(repeating: "[", count: 500_000),
+        "dashes": String(repeating: "- ", count: 400_000) + "x",
+        "indentation": (0..<200).map { String(repeating: " ", count: $0) + "a:\n" }.joined(),
+        "closed lists": "a: " + String(repeating: "[", count: 70) + String(repeating: "]", count: 70),
+    ]
+
+    @Test("deep nesting is refused, whatever it is made of", arguments: deepTexts.keys.sorted())
+    func nesting(name: String) throws {
+        let found = try #require(problem(Self.deepTexts[name] ?? ""))
         switch found.kind {
         case .tooDeep, .syntax: break
         default: Issue.record("\(found)")

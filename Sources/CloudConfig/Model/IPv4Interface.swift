@@ -12,14 +12,10 @@ package struct IPv4Interface: Hashable, Sendable, CustomStringConvertible {
         self.prefixLength = prefixLength
     }
 
-    /// Reads `10.1.0.1/24`; without a size it is `defaultPrefixLength`.
-    package init?(_ text: String, defaultPrefixLength: UInt8 = 24) {
+    /// Reads `10.1.0.1/24`.
+    package init?(_ text: String) {
         let halves = text.split(separator: "/", maxSplits: 1, omittingEmptySubsequences: false)
-        guard let address = Self.address(String(halves[0])) else { return nil }
-        guard halves.count == 2 else {
-            self.init(address: address, prefixLength: defaultPrefixLength)
-            return
-        }
+        guard halves.count == 2, let address = Self.address(String(halves[0])) else { return nil }
         let digits = halves[1]
         guard (1...2).contains(digits.utf8.count), digits.utf8.allSatisfy(Self.isDigit),
             let length = UInt8(digits), length <= 32, digits == "\(length)"

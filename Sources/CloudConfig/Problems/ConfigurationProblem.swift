@@ -60,9 +60,17 @@ package struct ConfigurationProblem: Error, Hashable, Sendable, CustomStringConv
     /// One line for people: `file:line:column: key: what was found; what is accepted`.
     package var description: String {
         var prefix = ""
-        if let position { prefix += "\(position): " }
+        if let position { prefix += isOfTheFile ? "\(position.file): " : "\(position): " }
         if let keyPath { prefix += "\(keyPath): " }
         return prefix + sentence
+    }
+
+    /// Whether the problem is the file and not a place in it.
+    private var isOfTheFile: Bool {
+        switch kind {
+        case .unreadable, .tooLarge, .tooManyFiles: true
+        default: false
+        }
     }
 
     /// What is wrong and what would be right, without the place.
@@ -126,9 +134,13 @@ package struct ConfigurationFailure: Error, Hashable, Sendable, CustomStringConv
     }
 
     /// The code of sysexits(3) that says the most: 66 when a file cannot be read, 65 when what a file says
-    /// is wrong in itself, 78 when right values do not fit together.
+    /// is wrong in itself, 78 when right values do not fit together or nothing is configured.
     package var exitCode: Int32 {
         var code: Int32 = 78
+        // The files that were passed over are listed with it, and say why.
+        if problems.contains(where: { if case .nothingFound = $0.kind { true } else { false } }) {
+            return code
+        }
         for problem in problems {
             switch problem.kind {
             case .unreadable: return 66

@@ -1,0 +1,15 @@
+internal import ArgumentParser
+
+/// `kairos-agent p2p …`.
+struct P2PCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "p2p", abstract: "The mesh: its state, its token, its configuration.",
+        subcommands: [StatusCommand.self, ConfigCommand.self])
+}
+
+/// `kairos-agent p2p config …`.
+struct ConfigCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "config", abstract: "The cloud-config, as this agent reads it.",
+        subcommands: [ConfigValidateCommand.self])
+}
