@@ -1,4 +1,5 @@
 import Foundation
+import MeshNetwork
 import TestSupport
 import Testing
 
@@ -23,16 +24,25 @@ struct ExampleTests {
         #expect(Self.names == ["lan.yaml", "single-node.yaml"])
     }
 
+    @Test("an example whose token was not put in is refused, with the way to one", arguments: names)
+    func placeholder(name: String) throws {
+        let source = SourceFile(path: name, text: try text(of: name))
+        let failure = #expect(throws: ConfigurationFailure.self) { try NodeConfiguration(files: [source]) }
+        #expect(failure?.exitCode == 65)
+        #expect(failure?.description.contains("kairos-agent p2p token generate") == true)
+    }
+
     @Test("every example is valid without a warning once a token is put in", arguments: names)
     func valid(name: String) throws {
         let text = try text(of: name)
         #expect(text.contains(Self.placeholder))
+        let token = try NetworkToken.generate()
         let node = try NodeConfiguration(
-            files: [SourceFile(path: name, text: text.replacing(Self.placeholder, with: Tokens.valid))])
+            files: [SourceFile(path: name, text: text.replacing(Self.placeholder, with: token.text))])
         #expect(node.warnings.isEmpty)
         #expect(node.hostname == "kairoslab-{{ trunc 4 .MachineID }}")
         #expect(node.p2p?.disableDHT == true)
-        #expect(node.p2p?.networkToken?.revealed == Tokens.valid)
+        #expect(node.p2p?.networkToken == token)
         #expect(node.p2p?.requiredNodes == (name == "lan.yaml" ? 3 : 1))
     }
 }

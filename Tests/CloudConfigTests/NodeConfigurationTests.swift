@@ -1,3 +1,5 @@
+import MeshNetwork
+import TestSupport
 import Testing
 
 @testable import CloudConfig
@@ -34,7 +36,8 @@ struct NodeConfigurationTests {
         #expect(node.hostname == "kairoslab-{{ trunc 4 .MachineID }}")
         #expect(p2p.disableDHT && !p2p.vpn.dht)
         #expect(p2p.requiredNodes == 3)
-        #expect(p2p.networkToken?.revealed == Tokens.valid)
+        let token = try NetworkToken(Tokens.valid)
+        #expect(p2p.networkToken == token)
         #expect(p2p.isAutoEnabled && p2p.electsRoles && !p2p.isHighlyAvailable)
         #expect(p2p.vpn.createsInterface && p2p.vpn.carriesKubernetes)
         #expect(p2p.vpn.addressing == .automatic(network: VPNConfiguration.defaultNetwork))
@@ -263,6 +266,49 @@ struct NodeConfigurationTests {
             #expect(failure?.description.contains("kairos-agent p2p token generate") == true)
             #expect(failure?.problems.first?.keyPath == "p2p.network_token")
         }
+    }
+
+    @Test("every token of the vectors is taken or refused at its line, and never shown")
+    func tokens() throws {
+        struct Case: Decodable {
+            var kind: String
+            var name: String
+            var token: String
+        }
+        struct File: Decodable { var cases: [Case] }
+        let cases = try Vectors.load("token.json", as: File.self).cases
+        #expect(!cases.isEmpty)
+        for entry in cases {
+            let token = entry.token.replacing("\n", with: "\\n").replacing("\r", with: "\\r")
+            let found = problems("p2p:\n  network_token: \"\(token)\"\nk3s: {enabled: true}")
+            // Which tokens are right is the network's to say; here it counts that its word reaches the line.
+            do throws(NetworkTokenError) {
+                _ = try NetworkToken(entry.token)
+                #expect(found.isEmpty, "\(entry.name)")
+            } catch {
+                if entry.kind == "absent" { continue }
+                #expect(found.count == 1, "\(entry.name)")
+                #expect(found.first?.hasPrefix("0.yaml:2:18: p2p.network_token: ") == true, "\(entry.name)")
+                #expect(found.first?.contains("\(error)") == true, "\(entry.name)")
+                if entry.token.count > 20 {
+                    #expect(found.first?.contains(entry.token.prefix(20)) == false, "\(entry.name)")
+                }
+            }
+        }
+    }
+
+    @Test(
+        "a token that cannot be meant is wrong data, with the way to a right one",
+        arguments: [
+            "%%%", "b3RwOg==", "e3t7", "aGVsbG8=", "PASTE-THE-OUTPUT-OF-kairos-agent-p2p-token-generate-HERE",
+        ])
+    func badTokens(token: String) {
+        let failure = #expect(throws: ConfigurationFailure.self) {
+            try configuration("p2p: {network_token: '\(token)', auto: {enable: true}}")
+        }
+        #expect(failure?.exitCode == 65)
+        #expect(failure?.problems.count == 1)
+        #expect(failure?.description.contains("kairos-agent p2p token generate") == true)
     }
 
     @Test("two distributions at once are a warning that names the one that goes first")

@@ -1,5 +1,5 @@
 /// Everything that a node's cloud-config says to this agent: read, merged and checked.
-package struct NodeConfiguration: Hashable, Sendable {
+package struct NodeConfiguration: Equatable, Sendable {
     /// `hostname` as written. Its template (`{{ trunc 4 .MachineID }}`) is for the machine's first stages;
     /// here it is left alone.
     package var hostname: String?
@@ -104,7 +104,7 @@ package struct NodeConfiguration: Hashable, Sendable {
     private func check(_ merged: ConfigurationMap, _ findings: Findings) {
         if let p2p {
             let position = merged["p2p"]?.value.position
-            if p2p.networkToken == nil, p2p.autoEnable == true {
+            if p2p.networkToken == nil, p2p.autoEnable == true, findings.errors.isEmpty {
                 findings.error(
                     .contradiction(
                         "p2p.auto.enable is true and there is no p2p.network_token", remedy: Self.tokenRemedy),

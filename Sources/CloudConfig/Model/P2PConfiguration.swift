@@ -1,6 +1,8 @@
+package import MeshNetwork
+
 /// The block `p2p` (contract/kairos.md §1.1), with this agent's own keys `bootstrap_peers`, `vpn.address`
 /// and `vpn.api_address`.
-package struct P2PConfiguration: Hashable, Sendable {
+package struct P2PConfiguration: Equatable, Sendable {
     /// The role that `p2p.role` forces.
     package enum Role: String, Hashable, Sendable, CaseIterable {
         case master
@@ -14,8 +16,8 @@ package struct P2PConfiguration: Hashable, Sendable {
         case trace, debug, info, warn, warning, error, dpanic, fatal, panic, disabled
     }
 
-    /// The network's token, as written; nil when it is absent or empty.
-    package var networkToken: SecretString?
+    /// The network's token; nil when it is absent or empty.
+    package var networkToken: NetworkToken?
     /// The ledger bucket that holds this cluster's keys: several clusters can share one token.
     package var networkID = "kairos"
     /// The role that this node has whatever the others say; nil leaves it to the election.
@@ -60,8 +62,7 @@ package struct P2PConfiguration: Hashable, Sendable {
     package var additionalServers: Int { isHighlyAvailable ? masterNodes ?? 0 : 0 }
 
     init(_ reader: MapReader, findings: Findings) {
-        let token = reader.secret("network_token")
-        networkToken = token.flatMap { $0.isEmpty ? nil : $0 }
+        networkToken = Self.token(reader, findings)
         networkID =
             reader.parsed(
                 "network_id", accepted: "a text of 1 to 128 characters without white space and slashes"
@@ -94,6 +95,17 @@ package struct P2PConfiguration: Hashable, Sendable {
             "ha": "p2p.auto.ha", "token": "p2p.network_token", "master_nodes": "p2p.auto.ha.master_nodes",
             "external_db": "p2p.auto.ha.external_db", "env": "p2p.vpn.env", "address": "p2p.vpn.address",
         ])
+    }
+
+    private static func token(_ reader: MapReader, _ findings: Findings) -> NetworkToken? {
+        let key = "network_token"
+        guard let written = reader.secret(key), !written.isEmpty else { return nil }
+        do throws(NetworkTokenError) {
+            return try NetworkToken(written.revealed)
+        } catch {
+            findings.error(.invalidToken(error), at: reader.position(of: key), key: reader.path(of: key))
+            return nil
+        }
     }
 
     private static func isBucketName(_ text: String) -> Bool {

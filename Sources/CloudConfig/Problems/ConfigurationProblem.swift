@@ -1,3 +1,5 @@
+package import MeshNetwork
+
 /// One thing that is wrong with the configuration, or worth a warning: what, where, and what would be right.
 ///
 /// It never holds a secret: what was found is described by its kind where the value may be one.
@@ -35,7 +37,7 @@ package struct ConfigurationProblem: Error, Hashable, Sendable, CustomStringConv
         /// A value is not what its key accepts.
         case invalidValue(found: String, accepted: String)
         /// The network token cannot be used.
-        case invalidToken(String)
+        case invalidToken(NetworkTokenError)
         /// Two settings cannot both hold, or one that is needed is missing.
         case contradiction(String, remedy: String)
         /// The key means nothing here.
@@ -109,8 +111,9 @@ package struct ConfigurationProblem: Error, Hashable, Sendable, CustomStringConv
             "found \(found), which cannot be merged with \(earlier) at \(position); give both the same kind"
         case .invalidValue(let found, let accepted):
             "found \(found); \(accepted) is accepted"
-        case .invalidToken(let reason):
-            "the network token cannot be used: \(reason); make one with `kairos-agent p2p token generate`"
+        case .invalidToken(let error):
+            error == .notBase64
+                ? "\(error), or make one with `kairos-agent p2p token generate`" : error.description
         case .contradiction(let text, let remedy):
             "\(text); \(remedy)"
         case .unknownKey(let nearest):

@@ -4,7 +4,14 @@ internal import ArgumentParser
 struct P2PCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "p2p", abstract: "The mesh: its state, its token, its configuration.",
-        subcommands: [StatusCommand.self, ConfigCommand.self])
+        subcommands: [StatusCommand.self, TokenCommand.self, ConfigCommand.self])
+}
+
+/// `kairos-agent p2p token …`.
+struct TokenCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "token", abstract: "The secret that makes machines members of one network.",
+        subcommands: [TokenGenerateCommand.self])
 }
 
 /// `kairos-agent p2p config …`.

@@ -68,8 +68,11 @@ struct StatusCommand: AsyncParsableCommand {
 
     /// What starts an agent again.
     private var remedy: String {
-        guard location.root == "/" else { return "start it with `kairos-agent start --root \(location.root)`" }
-        return "start it with `systemctl start kairos-agent`, and see `journalctl -u kairos-agent` for why it stopped"
+        guard location.root == "/" else {
+            return "start it with `kairos-agent start --root \(location.root)`"
+        }
+        return
+            "start it with `systemctl start kairos-agent`, and see `journalctl -u kairos-agent` for why it stopped"
     }
 
     private func print(_ document: StatusDocument) throws {
