@@ -25,16 +25,13 @@ package enum Crypto {
 
     /// HMAC-SHA-256 of `message` under `key`, which may have any length: 32 bytes.
     package static func hmacSHA256(key: some Collection<UInt8>, message: some Collection<UInt8>) -> [UInt8] {
-        Sodium.start()
-        var state = crypto_auth_hmacsha256_state()
-        defer { sodium_memzero(&state, MemoryLayout.size(ofValue: state)) }
-        withContiguous(key) { key, count in
-            _ = crypto_auth_hmacsha256_init(&state, key, count)
+        output(32) { output in
+            authenticate(into: output, key: key) { state in
+                withContiguous(message) { message, count in
+                    _ = crypto_auth_hmacsha256_update(&state, message, UInt64(count))
+                }
+            }
         }
-        withContiguous(message) { message, count in
-            _ = crypto_auth_hmacsha256_update(&state, message, UInt64(count))
-        }
-        return output(32) { crypto_auth_hmacsha256_final(&state, $0) }
     }
 
     /// HMAC-SHA-256 of `message` under a secret key: 32 bytes.
@@ -48,19 +45,43 @@ package enum Crypto {
         secret: SecretBytes, salt: some Collection<UInt8>, info: some Collection<UInt8>, count: Int
     ) -> SecretBytes {
         let count = min(max(count, 0), 255 * 32)
-        var pseudorandom = secret.withUnsafeBytes { hmacSHA256(key: salt, message: $0) }
-        var block: [UInt8] = []
-        var key: [UInt8] = []
-        var index: UInt8 = 1
-        while key.count < count {
-            block = hmacSHA256(key: pseudorandom, message: block + Array(info) + [index])
-            key += block
-            index &+= 1
+        let pseudorandom = SecretBytes(count: 32) { output in
+            authenticate(into: output, key: salt) { state in
+                secret.withPointer { _ = crypto_auth_hmacsha256_update(&state, $0, UInt64(secret.count)) }
+            }
         }
-        zero(&pseudorandom)
-        zero(&block)
-        defer { zero(&key) }
-        return SecretBytes(copying: key.prefix(count))
+        return SecretBytes(count: count) { output in
+            let block = SecretBytes(count: 32) { _ in }
+            for (offset, index) in zip(stride(from: 0, to: count, by: 32), UInt8(1)...255) {
+                block.withUnsafeMutablePointer { block in
+                    pseudorandom.withUnsafeBytes { key in
+                        authenticate(into: block, key: key) { state in
+                            if offset > 0 { crypto_auth_hmacsha256_update(&state, block, 32) }
+                            withContiguous(info) { info, count in
+                                _ = crypto_auth_hmacsha256_update(&state, info, UInt64(count))
+                            }
+                            crypto_auth_hmacsha256_update(&state, [index], 1)
+                        }
+                    }
+                    (output + offset).update(from: block, count: min(32, count - offset))
+                }
+            }
+        }
+    }
+
+    /// Writes the 32 bytes of HMAC-SHA-256 under `key` over what `feed` puts in.
+    private static func authenticate(
+        into output: UnsafeMutablePointer<UInt8>, key: some Collection<UInt8>,
+        feed: (inout crypto_auth_hmacsha256_state) -> Void
+    ) {
+        Sodium.start()
+        var state = crypto_auth_hmacsha256_state()
+        defer { sodium_memzero(&state, MemoryLayout.size(ofValue: state)) }
+        withContiguous(key) { key, count in
+            _ = crypto_auth_hmacsha256_init(&state, key, count)
+        }
+        feed(&state)
+        crypto_auth_hmacsha256_final(&state, output)
     }
 
     /// MD5 of `bytes`, 16 bytes: names and derived values that EdgeVPN fixes (contract/wire.md J.2),

@@ -4,7 +4,7 @@ internal import CSodium
 /// descriptions, compared in constant time.
 package final class SecretBytes: @unchecked Sendable, Equatable, CustomStringConvertible, CustomReflectable {
     // Unchecked because of the pointer alone: it is written in the initialisers, before anyone else
-    // can hold the object, and only read afterwards.
+    // can hold the object, and only read afterwards, but for scratch memory that one function owns.
     private let storage: UnsafeMutablePointer<UInt8>
 
     package let count: Int
@@ -51,6 +51,11 @@ package final class SecretBytes: @unchecked Sendable, Equatable, CustomStringCon
 
     /// Lends the address of the bytes to `body`, which must not keep it and knows their count.
     func withPointer<Result>(_ body: (UnsafePointer<UInt8>) -> Result) -> Result {
+        body(storage)
+    }
+
+    /// Lends the address of the bytes for writing, which is for scratch memory that nobody else has.
+    func withUnsafeMutablePointer<Result>(_ body: (UnsafeMutablePointer<UInt8>) -> Result) -> Result {
         body(storage)
     }
 

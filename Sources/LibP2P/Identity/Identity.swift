@@ -50,7 +50,7 @@ package struct Identity: Sendable, CustomStringConvertible {
     /// The private key message: what EdgeVPN's key cache holds, 68 bytes. A secret: the caller
     /// overwrites it after use (`Crypto.zero`).
     package var privateKey: [UInt8] {
-        secretKey.withUnsafeBytes { KeyMessage(type: .ed25519, data: $0).bytes }
+        secretKey.withUnsafeBytes { KeyMessage.encode(type: .ed25519, data: $0) }
     }
 
     /// The signature of `message`: 64 bytes.

@@ -18,11 +18,6 @@ struct KeyMessage {
     let type: KeyType
     let data: ArraySlice<UInt8>
 
-    init(type: KeyType, data: some Collection<UInt8>) {
-        self.type = type
-        self.data = Array(data)[...]
-    }
-
     init(_ bytes: some Collection<UInt8>) throws(KeyError) {
         guard bytes.count <= Self.maximumLength else {
             throw .malformed(
@@ -50,7 +45,8 @@ struct KeyMessage {
         self.data = data
     }
 
-    var bytes: [UInt8] {
+    /// The message, in one piece of memory that is never moved: `data` may be secret.
+    static func encode(type: KeyType, data: some Collection<UInt8>) -> [UInt8] {
         var bytes: [UInt8] = []
         bytes.reserveCapacity(data.count + 8)
         bytes.appendProtobuf(field: 1, varint: type.rawValue)

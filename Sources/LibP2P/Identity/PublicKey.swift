@@ -37,7 +37,7 @@ package struct PublicKey: Hashable, Sendable {
     }
 
     /// The message that peers send and hash.
-    package var bytes: [UInt8] { KeyMessage(type: type, data: data).bytes }
+    package var bytes: [UInt8] { KeyMessage.encode(type: type, data: data) }
 
     /// Whether `signature` is that of `message` by the owner of this key: raw for Ed25519, over
     /// SHA-256 for the others.

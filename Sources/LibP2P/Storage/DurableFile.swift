@@ -21,22 +21,24 @@ package enum DurableFile {
         guard fstat(descriptor, &status) == 0 else { throw FileError("examine", path) }
         guard status.st_mode & S_IFMT == S_IFREG else { throw FileError("read", path, code: EINVAL) }
         guard status.st_size <= maximumLength else { throw FileError("read", path, code: EFBIG) }
-        var bytes: [UInt8] = []
+        // One byte more than the file has shows its end without the memory being moved, which would
+        // leave copies of what may be a secret.
+        var bytes = [UInt8](repeating: 0, count: Int(status.st_size) + 1)
+        var length = 0
         while true {
-            // One byte more than is allowed tells a file that grew meanwhile from one that fits.
-            let wanted = min(max(Int(status.st_size), 4096), maximumLength - bytes.count) + 1
-            var count = 0
-            let chunk = [UInt8](unsafeUninitializedCapacity: wanted) { buffer, initialized in
-                repeat {
-                    count = systemRead(descriptor, buffer.baseAddress, wanted)
-                } while count < 0 && errno == EINTR
-                initialized = max(count, 0)
+            let count = bytes.withUnsafeMutableBytes { buffer in
+                systemRead(descriptor, buffer.baseAddress.map { $0 + length }, buffer.count - length)
             }
+            if count < 0, errno == EINTR { continue }
             guard count >= 0 else { throw FileError("read", path) }
-            if count == 0 { return bytes }
-            bytes += chunk
-            guard bytes.count <= maximumLength else { throw FileError("read", path, code: EFBIG) }
+            if count == 0 { break }
+            length += count
+            guard length <= maximumLength else { throw FileError("read", path, code: EFBIG) }
+            // The file grew meanwhile.
+            if length == bytes.count { bytes.append(contentsOf: repeatElement(0, count: 4096)) }
         }
+        bytes.removeLast(bytes.count - length)
+        return bytes
     }
 
     /// Makes `bytes` the content of the file at `path`, readable by its owner alone unless `mode`
