@@ -116,7 +116,7 @@ struct MultiaddrTests {
         arguments: [
             ("/ip4/127.8.0.1/tcp/1", AddressReach.loopback), ("/ip6/::1/tcp/1", .loopback),
             ("/ip4/10.1.2.3/tcp/1", .private), ("/ip4/100.64.0.1/tcp/1", .private),
-            ("/ip4/100.128.0.1/tcp/1", .public),
+            ("/ip4/100.127.255.255/tcp/1", .private), ("/ip4/100.128.0.1/tcp/1", .public),
             ("/ip4/172.31.255.255/tcp/1", .private), ("/ip4/172.32.0.0/tcp/1", .public),
             ("/ip4/192.168.0.1/tcp/1", .private), ("/ip4/169.254.1.1/tcp/1", .private),
             ("/ip6/fd00::1/tcp/1", .private), ("/ip6/fe80::1/tcp/1", .private),
