@@ -233,6 +233,7 @@ let package = Package(
                 "LibP2P", "GossipSub", "MeshNetwork", "Ledger", "Multiformats", "Timing", "TestSupport",
                 nioCore, nioPosix, logging,
             ],
+            exclude: ["peer.py"],
             swiftSettings: settings),
     ]
 )

@@ -1,0 +1,127 @@
+import LibP2P
+import Multiformats
+import NIOCore
+import Testing
+
+private let echo: ProtocolID = "/kairos-interop/echo/1.0.0"
+
+/// Some bytes that do not repeat in any unit that a muxer or cipher uses.
+func pattern(_ count: Int) -> [UInt8] {
+    (0..<count).map { UInt8(truncatingIfNeeded: $0 &* 31 &+ $0 >> 11) }
+}
+
+@Suite("go-libp2p", .enabled(if: Interop.isWanted), .serialized)
+struct GoTests {
+    /// Runs `body` with a daemon and a node of ours in one namespace.
+    private func withPair(
+        options: [String] = [], _ body: (GoDaemon, Node) async throws -> Void
+    ) async throws {
+        let namespace = try NetworkNamespace()
+        let daemon = try GoDaemon(in: namespace, options: options)
+        let node = try await Node(in: namespace)
+        do {
+            try await body(daemon, node)
+        } catch {
+            await node.shutDown()
+            throw error
+        }
+        await node.shutDown()
+    }
+
+    /// Waits until the daemon's peers are `peers`: it learns of a connection's fate after us.
+    private func expect(_ daemon: GoDaemon, toSee peers: [PeerID]) async throws {
+        let end = ContinuousClock.now + .seconds(10)
+        while try daemon.peers() != peers, ContinuousClock.now < end {
+            try await Task.sleep(for: .milliseconds(50))
+        }
+        #expect(try daemon.peers() == peers)
+    }
+
+    @Test("we dial it: each proves itself, identifies the other and answers its pings")
+    func dial() async throws {
+        try await withPair(options: ["-tls=false"]) { daemon, node in
+            try await node.swarm.dial(daemon.peer, addresses: daemon.addresses).get()
+            let information = try await node.identified(daemon.peer)
+            #expect(information.protocols.contains("/ipfs/ping/1.0.0"))
+            #expect(information.observedAddress?.ipAddress?.description == "10.87.0.1")
+            #expect(information.listenAddresses.contains { daemon.addresses.contains($0) })
+            let roundTrip = try await node.swarm.ping(daemon.peer).get()
+            #expect(roundTrip < .seconds(5))
+            try await expect(daemon, toSee: [node.swarm.localPeer])
+        }
+    }
+
+    @Test("it dials us, proposing TLS before Noise, and finds the protocols that identify names")
+    func beDialled() async throws {
+        try await withPair { daemon, node in
+            node.serveEcho(echo)
+            try daemon.connect(to: node.swarm.localPeer, at: node.addresses)
+            _ = try await node.identified(daemon.peer)
+            let stream = try daemon.openStream(to: node.swarm.localPeer, echo)
+            try stream.write(Array("hello from go".utf8))
+            #expect(try stream.read(exactly: 13) == Array("hello from go".utf8))
+            stream.closeOutput()
+            #expect(try stream.read() == [])
+        }
+    }
+
+    @Test("streams carry megabytes both ways whichever end opens them")
+    func bulk() async throws {
+        try await withPair(options: ["-tls=false"]) { daemon, node in
+            node.serveEcho(echo)
+            try daemon.serveEcho(echo)
+            try await node.swarm.dial(daemon.peer, addresses: daemon.addresses).get()
+            _ = try await node.identified(daemon.peer)
+            for size in [1, 65519, 65520, 3_000_000] {
+                let bytes = pattern(size)
+                #expect(try await node.echo(bytes, to: daemon.peer, echo) == bytes, "\(size) bytes")
+            }
+            let bytes = pattern(2_000_000)
+            let stream = try daemon.openStream(to: node.swarm.localPeer, echo)
+            let writer = Task.detached { try stream.write(bytes) }
+            let reader = Task.detached { try stream.read(exactly: bytes.count) }
+            try await writer.value
+            #expect(try await reader.value == bytes)
+        }
+    }
+
+    @Test("a protocol that it does not speak is refused, and one that we do not speak too")
+    func refusals() async throws {
+        try await withPair(options: ["-tls=false"]) { daemon, node in
+            try await node.swarm.dial(daemon.peer, addresses: daemon.addresses).get()
+            _ = try await node.identified(daemon.peer)
+            await #expect(throws: (any Error).self) { try await node.echo([1], to: daemon.peer, "/nobody/1") }
+            #expect(throws: InteropError.self) {
+                try daemon.openStream(to: node.swarm.localPeer, "/nobody/1")
+            }
+            #expect(try await node.swarm.ping(daemon.peer).get() < .seconds(5))
+        }
+    }
+
+    @Test("another peer than the one dialled is refused")
+    func wrongPeer() async throws {
+        try await withPair(options: ["-tls=false"]) { daemon, node in
+            let other = Identity.generate().peerID
+            await #expect(throws: (any Error).self) {
+                try await node.swarm.dial(other, addresses: daemon.addresses).get()
+            }
+            #expect(throws: InteropError.self) { try daemon.connect(to: other, at: node.addresses) }
+        }
+    }
+
+    @Test("we notice when it disconnects, and it when we do")
+    func disconnects() async throws {
+        try await withPair(options: ["-tls=false"]) { daemon, node in
+            try await node.swarm.dial(daemon.peer, addresses: daemon.addresses).get()
+            _ = try await node.identified(daemon.peer)
+            try daemon.disconnect(from: node.swarm.localPeer)
+            try await node.wait(for: "the end of the connection") { event in
+                if case .peerDisconnected(daemon.peer) = event { () } else { nil }
+            }
+            try await node.swarm.dial(daemon.peer, addresses: daemon.addresses).get()
+            try await expect(daemon, toSee: [node.swarm.localPeer])
+            node.swarm.disconnect(daemon.peer, reason: .shutdown)
+            try await expect(daemon, toSee: [])
+        }
+    }
+}

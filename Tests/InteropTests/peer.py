@@ -1,0 +1,100 @@
+"""A py-libp2p host for the tests: listens on the address given, echoes on one protocol, and obeys
+lines on standard input. Every answer is one line.
+
+    dial ADDRESS      ->  connected PEER | failed REASON
+    echo PEER COUNT   ->  echoed COUNT | failed REASON
+    ping PEER         ->  pong | failed REASON
+"""
+
+import sys
+
+import trio
+from libp2p import new_host
+from libp2p.crypto.ed25519 import create_new_key_pair as new_identity
+from libp2p.crypto.x25519 import create_new_key_pair as new_noise_key
+from libp2p.custom_types import TProtocol
+from libp2p.host.ping import PingService
+from libp2p.peer.id import ID
+from libp2p.peer.peerinfo import info_from_p2p_addr
+from libp2p.security.noise.transport import PROTOCOL_ID as NOISE
+from libp2p.security.noise.transport import Transport as Noise
+from multiaddr import Multiaddr
+
+ECHO = TProtocol("/kairos-interop/echo/1.0.0")
+
+
+def say(text):
+    print(text, flush=True)
+
+
+async def serve_echo(stream):
+    try:
+        while data := await stream.read(65536):
+            await stream.write(data)
+    except Exception:
+        pass
+    finally:
+        await stream.close()
+
+
+async def echo(host, peer, count):
+    stream = await host.new_stream(ID.from_base58(peer), [ECHO])
+    sent = bytes(index * 31 % 251 for index in range(count))
+    received = b""
+
+    async def read():
+        nonlocal received
+        while len(received) < count:
+            data = await stream.read(65536)
+            if not data:
+                raise EOFError(f"the stream ended after {len(received)} bytes")
+            received += data
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(read)
+        for start in range(0, count, 16384):
+            await stream.write(sent[start : start + 16384])
+    await stream.close()
+    if received != sent:
+        raise ValueError("the echo differs")
+    return f"echoed {len(received)}"
+
+
+async def dial(host, address):
+    info = info_from_p2p_addr(Multiaddr(address))
+    await host.connect(info)
+    return f"connected {info.peer_id}"
+
+
+async def ping(host, peer):
+    await PingService(host).ping(ID.from_base58(peer), ping_amt=1)
+    return "pong"
+
+
+async def main():
+    identity = new_identity()
+    noise = Noise(libp2p_keypair=identity, noise_privkey=new_noise_key().private_key)
+    host = new_host(key_pair=identity, sec_opt={NOISE: noise}, muxer_preference="YAMUX")
+    host.set_stream_handler(ECHO, serve_echo)
+    async with host.run(listen_addrs=[Multiaddr(sys.argv[1])]):
+        say(f"ready {host.get_addrs()[0]}")
+        lines = trio.lowlevel.FdStream(0)
+        pending = b""
+        while data := await lines.receive_some(4096):
+            pending += data
+            while b"\n" in pending:
+                line, pending = pending.split(b"\n", 1)
+                verb, *words = line.decode().split()
+                try:
+                    with trio.fail_after(30):
+                        if verb == "dial":
+                            say(await dial(host, words[0]))
+                        elif verb == "echo":
+                            say(await echo(host, words[0], int(words[1])))
+                        elif verb == "ping":
+                            say(await ping(host, words[0]))
+                except Exception as error:
+                    say(f"failed {type(error).__name__} {error}".replace("\n", " "))
+
+
+trio.run(main)
