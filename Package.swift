@@ -200,10 +200,13 @@ let package = Package(
         .testTarget(
             name: "CloudConfigTests", dependencies: ["CloudConfig", "MeshNetwork", "TestSupport"],
             swiftSettings: settings),
+        .target(
+            name: "CSystemdMock", path: "Tests/CSystemdMock", linkerSettings: [.linkedLibrary("systemd")]),
         .testTarget(
             name: "K3sTests",
             dependencies: [
-                "K3s", "Systemd", "CloudConfig", "Coordination", "MeshNetwork", "VPN", "Timing",
+                "K3s", "Systemd", "CSystemdMock", "CloudConfig", "Coordination", "MeshNetwork", "VPN",
+                "Timing",
                 "TestSupport",
                 logging, yams,
             ],

@@ -52,6 +52,8 @@ package struct K3sReconciler: Sendable {
 
     /// How long until a look without cause.
     package static let patrol = Duration.seconds(60)
+    /// The same while something is missing of which no one tells, such as the binary.
+    package static let obstaclePatrol = Duration.seconds(5)
     /// The first delay after a failure, and the longest.
     package static let delays = Duration.seconds(1)...Duration.seconds(60)
     /// So many restarts by the manager within `crashWindow` are a crash loop.
@@ -61,6 +63,8 @@ package struct K3sReconciler: Sendable {
 
     private var phase = Phase.resting
     private var desired: DesiredState?
+    /// What the steps that are being carried out are for.
+    private var acting: DesiredState?
     private var lookAgain = false
     private var nextLook: Instant?
     /// What K3s was started with by this process.
@@ -138,10 +142,12 @@ package struct K3sReconciler: Sendable {
             report(observation, plan: plan, desired: desired, at: now, wall: wall))
         if plan.actions.isEmpty {
             failures = 0
-            let wait = mayStart ? Self.patrol : min(Self.patrol, nextStart - now)
+            let patrol = plan.obstacle == nil ? Self.patrol : Self.obstaclePatrol
+            let wait = mayStart ? patrol : min(patrol, nextStart - now)
             return effects + rest(at: now, lookIn: wait)
         }
         phase = .acting
+        acting = desired
         return effects + [.carryOut(plan.actions, desired)]
     }
 
@@ -150,12 +156,11 @@ package struct K3sReconciler: Sendable {
     private mutating func carriedOut(
         _ actions: [Plan.Action], failure: Failure?, at now: Instant, wall: UnixTime
     ) -> [Effect] {
-        guard phase == .acting, let desired else { return [] }
+        guard phase == .acting else { return [] }
         for action in actions {
             switch action {
-            case .recordApplied(let fingerprint) where fingerprint == "\(desired.fingerprint)":
-                started = desired.fingerprint
             case .start, .restart:
+                started = acting?.fingerprint
                 // What a start leads to is seen by its changes; another one is not tried at once.
                 startAttempts = min(startAttempts + 1, 16)
                 nextStart = now + Self.delay(startAttempts)

@@ -62,9 +62,12 @@ package struct Plan: Hashable, Sendable {
         if changesUnit || observation.own.needsReload { actions.append(.reloadDefinitions) }
         let isApplied = applied == "\(desired.fingerprint)"
         compareServices(observation, desired, isApplied: isApplied, mayStart: mayStart)
-        if observation.own.activity == .active, !observation.isDeployed, isApplied {
-            actions.append(.markDeployed)
+        guard isApplied else { return }
+        // Recorded late where the record could not be kept when K3s was started.
+        if observation.own.isRunning, observation.applied != applied {
+            actions.append(.recordApplied("\(desired.fingerprint)"))
         }
+        if observation.own.activity == .active, !observation.isDeployed { actions.append(.markDeployed) }
     }
 
     /// Adds what must be written and removed; true when a unit's definition changes by it.

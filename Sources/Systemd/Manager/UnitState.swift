@@ -24,7 +24,7 @@ package struct UnitState: Hashable, Sendable {
     package var conditionFailed: Bool
 
     /// Takes the properties of `org.freedesktop.systemd1.Unit` and `.Service`.
-    init(unit: [String: BusValue], service: [String: BusValue]) {
+    package init(unit: [String: BusValue], service: [String: BusValue]) {
         self.load = unit["LoadState"]?.text ?? ""
         self.active = unit["ActiveState"]?.text ?? ""
         self.sub = unit["SubState"]?.text ?? ""

@@ -1,0 +1,246 @@
+internal import MeshNetwork
+internal import Testing
+internal import Timing
+
+@testable import K3s
+
+@Suite("Reconcile loop")
+struct K3sReconcilerTests {
+    var core = K3sReconciler()
+    let wall = UnixTime(seconds: 1_800_000_000)
+
+    static func at(_ seconds: Int) -> Instant { .zero + .seconds(1000 + seconds) }
+
+    mutating func send(_ input: K3sReconciler.Input, at seconds: Int = 0) -> [K3sReconciler.Effect] {
+        core.receive(input, at: Self.at(seconds), wall: wall + .seconds(seconds))
+    }
+
+    static func carried(_ effects: [K3sReconciler.Effect]) -> [Plan.Action]? {
+        for effect in effects { if case .carryOut(let actions, _) = effect { return actions } }
+        return nil
+    }
+
+    static func report(_ effects: [K3sReconciler.Effect]) -> K3sReport? {
+        for effect in effects { if case .report(let report) = effect { return report } }
+        return nil
+    }
+
+    @Test("a wish is looked at, carried out, looked at again, and then left in peace")
+    mutating func settles() throws {
+        let state = try Sample.state(Sample.founding())
+        #expect(send(.changed) == [])
+        #expect(send(.desired(state)) == [.observe(state)])
+        var observation = PlanTests.settled(state, activity: .inactive)
+        observation.files = [:]
+        observation.applied = nil
+        let first = send(.observed(observation))
+        let actions = try #require(Self.carried(first))
+        #expect(Self.report(first)?.waiting?.what == "k3s.service to be started")
+        #expect(send(.carriedOut(actions, failure: nil)) == [.observe(state)])
+        observation = PlanTests.settled(state, activity: .activating)
+        let second = send(.observed(observation), at: 1)
+        #expect(Self.carried(second) == nil)
+        #expect(Self.report(second)?.waiting?.what == "k3s.service to come up")
+        #expect(send(.changed, at: 5) == [.observe(state)])
+        let third = send(.observed(PlanTests.settled(state)), at: 5)
+        #expect(Self.carried(third) == nil)
+        #expect(Self.report(third)?.waiting == nil && Self.report(third)?.isReady == true)
+        #expect(core.nextDeadline == Self.at(5) + K3sReconciler.patrol)
+        #expect(send(.desired(state), at: 6) == [])
+    }
+
+    @Test("a write that fails starts nothing, says what and why, and is tried again later and later")
+    mutating func fullDisk() throws {
+        let state = try Sample.state(Sample.founding())
+        let full = K3sReconciler.Failure.file(
+            FileError(path: state.layout.dropIn, operation: "write", code: 28))
+        let empty = Observation(
+            binary: "/usr/bin/k3s", own: .init(activity: .inactive), other: .init(activity: .inactive))
+        _ = send(.desired(state))
+        var now = 0
+        for delay in [1, 2, 4, 8, 16, 32, 60, 60] {
+            #expect(Self.carried(send(.observed(empty), at: now))?.isEmpty == false)
+            let effects = send(.carriedOut([], failure: full), at: now)
+            if let report = Self.report(effects) {
+                #expect(report.waiting?.what.contains("No space left") == true)
+                #expect(report.waiting?.what.contains(state.layout.dropIn) == true)
+                #expect(report.waiting?.remedy == "free space on the disk")
+            }
+            #expect(core.nextDeadline == Self.at(now + delay))
+            #expect(send(.tick, at: now) == [])
+            now += delay
+            #expect(send(.tick, at: now) == [.observe(state)])
+        }
+    }
+
+    @Test("a service that does not stay up is not started again and again at once")
+    mutating func startBackoff() throws {
+        let state = try Sample.state(Sample.founding())
+        let down = PlanTests.settled(state, activity: .failed)
+        _ = send(.desired(state))
+        var now = 0
+        for delay in [1, 2, 4] {
+            let actions = try #require(Self.carried(send(.observed(down), at: now)))
+            #expect(actions == [.start(.server)])
+            _ = send(.carriedOut(actions, failure: nil), at: now)
+            #expect(Self.carried(send(.observed(down), at: now)) == nil)
+            #expect(core.nextDeadline == Self.at(now + delay))
+            now += delay
+            #expect(send(.tick, at: now) == [.observe(state)])
+        }
+        // Another wish is another matter.
+        _ = send(.observed(PlanTests.settled(state)), at: now)
+        let other = try Sample.state(Sample.founding(token: "another"))
+        #expect(send(.desired(other), at: now) == [.observe(other)])
+    }
+
+    @Test("what was started is remembered even if the record of it cannot be kept")
+    mutating func noRestartLoop() throws {
+        let state = try Sample.state(Sample.founding())
+        _ = send(.desired(state))
+        var observation = PlanTests.settled(state)
+        observation.applied = "stale"
+        let actions = try #require(Self.carried(send(.observed(observation))))
+        #expect(actions.first == .restart(.server))
+        _ = send(
+            .carriedOut(
+                [.restart(.server)], failure: .file(FileError(path: "/x", operation: "write", code: 30))))
+        _ = send(.tick, at: 2)
+        let second = Self.carried(send(.observed(observation), at: 2))
+        #expect(second == [.recordApplied("\(state.fingerprint)")])
+    }
+
+    @Test("what was started is what the steps were for, not what is wished since")
+    mutating func wishChangedWhileActing() throws {
+        let first = try Sample.state(.agent(Sample.join()))
+        let second = try Sample.state(.agent(Sample.join("https://10.1.0.3:6443")))
+        _ = send(.desired(first))
+        _ = send(.observed(PlanTests.settled(first)))
+        _ = send(.desired(second))
+        let actions = try #require(Self.carried(send(.observed(PlanTests.settled(first)))))
+        #expect(actions.contains(.restart(.agent)))
+        _ = send(.desired(first))
+        _ = send(.carriedOut(actions, failure: nil))
+        let back = try #require(Self.carried(send(.observed(PlanTests.settled(second)))))
+        #expect(back.contains(.restart(.agent)))
+    }
+
+    @Test("restarts by the manager make a crash loop, told with K3s' last line")
+    mutating func crashLoop() throws {
+        let state = try Sample.state(.agent(Sample.join()))
+        _ = send(.desired(state))
+        var observation = PlanTests.settled(state, activity: .activating)
+        observation.own.detail = "auto-restart"
+        observation.own.failure = "exit-code"
+        observation.lastLines = ["starting", "level=fatal msg=\"flag provided but not defined: -disable\""]
+        var report: K3sReport?
+        for restarts in 0...3 {
+            observation.own.restarts = UInt64(restarts)
+            report = Self.report(send(.observed(observation), at: restarts * 5)) ?? report
+            if restarts < 3 { #expect(report?.isCrashLooping == false) }
+            _ = send(.changed, at: restarts * 5)
+        }
+        #expect(report?.isCrashLooping == true)
+        #expect(report?.waiting?.what.hasPrefix("k3s-agent.service keeps ending") == true)
+        #expect(report?.waiting?.what.hasSuffix("-disable\"") == true)
+        #expect(report?.lastLines.count == 2)
+        observation.own = ServiceStatus(activity: .active, isEnabled: true, restarts: 3)
+        observation.lastLines = []
+        #expect(Self.report(send(.observed(observation), at: 20))?.waiting == nil)
+        _ = send(.changed, at: 400)
+        observation.own.activity = .activating
+        #expect(Self.report(send(.observed(observation), at: 400))?.isCrashLooping == false)
+    }
+
+    @Test("a wait keeps its beginning while its words change")
+    mutating func since() throws {
+        let state = try Sample.state(.agent(Sample.join()))
+        _ = send(.desired(state))
+        var observation = PlanTests.settled(state, activity: .activating)
+        observation.lastLines = ["a"]
+        #expect(Self.report(send(.observed(observation), at: 0))?.waiting?.since == wall)
+        _ = send(.changed, at: 9)
+        observation.lastLines = ["b"]
+        let second = Self.report(send(.observed(observation), at: 9))?.waiting
+        #expect(second?.since == wall && second?.what.hasSuffix(": b") == true)
+    }
+
+    @Test("each obstacle is told as a wait with a remedy or a cause")
+    mutating func waits() throws {
+        let state = try Sample.state(Sample.founding())
+        _ = send(.desired(state))
+        var observation = PlanTests.settled(state, activity: .inactive)
+        observation.own.definition = .missing
+        let unit = Self.report(send(.observed(observation)))?.waiting
+        #expect(unit?.step == .k3s && unit?.what == "the unit k3s.service, which does not exist")
+        observation.own.definition = .present
+        observation.binary = nil
+        _ = send(.changed)
+        let binary = Self.report(send(.observed(observation)))?.waiting
+        #expect(binary?.what == "K3s' binary, which is neither at /usr/bin/k3s nor at /usr/local/bin/k3s")
+        _ = send(.changed)
+        let bus = Self.report(send(.observationFailed(.unavailable("No such file or directory"))))?.waiting
+        #expect(bus?.what == "systemd cannot be reached: No such file or directory")
+    }
+
+    @Test("a wish that comes while another is carried out is not lost")
+    mutating func crossing() throws {
+        let first = try Sample.state(Sample.founding())
+        let second = try Sample.state(.agent(Sample.join()))
+        _ = send(.desired(first))
+        #expect(send(.desired(second)) == [])
+        // What was seen was seen for the first wish.
+        #expect(send(.observed(PlanTests.settled(first, activity: .inactive))) == [.observe(second)])
+        let actions = try #require(
+            Self.carried(send(.observed(PlanTests.settled(second, activity: .inactive)))))
+        #expect(send(.desired(first)) == [])
+        #expect(send(.carriedOut(actions, failure: nil)) == [.observe(first)])
+    }
+
+    @Test(
+        "whatever happens in whatever order, the loop neither stops nor does two things at once",
+        arguments: 0..<50)
+    func invariant(seed: UInt64) throws {
+        var generator = SeededGenerator(seed: seed)
+        var core = K3sReconciler()
+        let states = [
+            try Sample.state(Sample.founding()), try Sample.state(.agent(Sample.join())),
+            try Sample.state(.server(Sample.join())),
+        ]
+        var open: K3sReconciler.Effect?
+        var now = Instant.zero
+        for _ in 0..<400 {
+            now += generator.duration(in: .zero ... .seconds(3))
+            let state = states.randomElement(using: &generator) ?? states[0]
+            var inputs: [K3sReconciler.Input] = [.changed, .tick, .desired(state)]
+            switch open {
+            case .observe(let asked)?:
+                let activity: ServiceStatus.Activity =
+                    [.active, .activating, .failed, .inactive, .deactivating].randomElement(using: &generator)
+                    ?? .active
+                var observation = PlanTests.settled(asked, activity: activity)
+                if Bool.random(using: &generator) { observation.applied = nil }
+                inputs += [.observed(observation), .observationFailed(.timedOut)]
+            case .carryOut(let actions, _)?:
+                inputs += [
+                    .carriedOut(actions, failure: nil), .carriedOut([], failure: .service(.timedOut)),
+                ]
+            default: break
+            }
+            let input = inputs.randomElement(using: &generator) ?? .tick
+            switch input {
+            case .observed, .observationFailed, .carriedOut: open = nil
+            default: break
+            }
+            for effect in core.receive(input, at: now, wall: wall) {
+                switch effect {
+                case .observe, .carryOut:
+                    #expect(open == nil, "seed \(seed)")
+                    open = effect
+                case .announce, .report: break
+                }
+            }
+            if case .desired = input { #expect(open != nil || core.nextDeadline != nil, "seed \(seed)") }
+        }
+    }
+}

@@ -1,0 +1,218 @@
+internal import Testing
+
+@testable import K3s
+
+@Suite("From what is to what should be")
+struct PlanTests {
+    static let binary = "/usr/bin/k3s"
+
+    /// A node on which everything is as `state` wants it.
+    static func settled(_ state: DesiredState, activity: ServiceStatus.Activity = .active) -> Observation {
+        var observation = Observation(
+            binary: binary, own: ServiceStatus(activity: activity, isEnabled: true),
+            other: ServiceStatus(activity: .inactive, isEnabled: false), applied: "\(state.fingerprint)",
+            isDeployed: true)
+        for file in state.files(binary: binary) {
+            observation.files[file.path] = .regular(content: file.content, mode: 0o600)
+        }
+        return observation
+    }
+
+    static func plan(_ observation: Observation, _ state: DesiredState, mayStart: Bool = true) -> Plan {
+        Plan(from: observation, to: state, applied: observation.applied, mayStart: mayStart)
+    }
+
+    /// A name for an action that reads well in an expectation.
+    static func names(_ plan: Plan) -> [String] {
+        plan.actions.map { action in
+            switch action {
+            case .write(let file): "write " + (file.path.split(separator: "/").last.map(String.init) ?? "")
+            case .remove(let path): "remove " + (path.split(separator: "/").last.map(String.init) ?? "")
+            case .reloadDefinitions: "reload"
+            case .disable(let command): "disable \(command.rawValue)"
+            case .stop(let command): "stop \(command.rawValue)"
+            case .enable(let command): "enable \(command.rawValue)"
+            case .start(let command): "start \(command.rawValue)"
+            case .restart(let command): "restart \(command.rawValue)"
+            case .recordApplied: "record"
+            case .markDeployed: "deployed"
+            }
+        }
+    }
+
+    @Test("nothing is done where nothing differs")
+    func settled() throws {
+        let state = try Sample.state(Sample.founding())
+        let plan = Self.plan(Self.settled(state), state)
+        #expect(plan.actions.isEmpty && plan.changes.isEmpty && plan.obstacle == nil && plan.warnings.isEmpty)
+    }
+
+    @Test("on a new node files come first, then systemd, then K3s")
+    func new() throws {
+        let state = try Sample.state(
+            Sample.founding(), server: .init(arguments: ["--disable=traefik"], environment: ["A": "b"]))
+        let observation = Observation(
+            binary: Self.binary, own: ServiceStatus(activity: .inactive, isEnabled: false),
+            other: ServiceStatus(activity: .inactive, isEnabled: true))
+        #expect(
+            Self.names(Self.plan(observation, state)) == [
+                "write 90-kairos-p2p.yaml", "write kairos-p2p.env", "write 90-kairos-p2p.conf", "reload",
+                "disable agent", "enable server", "start server", "record",
+            ])
+    }
+
+    @Test("the sentinel follows the first success only")
+    func sentinel() throws {
+        let state = try Sample.state(Sample.founding())
+        var observation = Self.settled(state)
+        observation.isDeployed = false
+        #expect(Self.names(Self.plan(observation, state)) == ["deployed"])
+        observation.own.activity = .activating
+        #expect(Self.plan(observation, state).actions.isEmpty)
+    }
+
+    @Test("K3s is restarted only when something that it reads has changed")
+    func restart() throws {
+        let before = try Sample.state(.agent(Sample.join()))
+        let moved = try Sample.state(.agent(Sample.join("https://10.1.0.3:6443")))
+        #expect(
+            Self.names(Self.plan(Self.settled(before), moved)) == [
+                "write 90-kairos-p2p.yaml", "restart agent", "record",
+            ])
+        var reworded = Self.settled(before)
+        reworded.files[before.layout.dropIn] = .regular(content: "# old words\n", mode: 0o600)
+        #expect(Self.names(Self.plan(reworded, before)) == ["write 90-kairos-p2p.yaml"])
+    }
+
+    @Test("a mode that others can read is put right without a restart")
+    func mode() throws {
+        let state = try Sample.state(Sample.founding())
+        var observation = Self.settled(state)
+        guard case .regular(let content, _) = observation.files[state.layout.dropIn] else { return }
+        observation.files[state.layout.dropIn] = .regular(content: content, mode: 0o644)
+        let plan = Self.plan(observation, state)
+        #expect(Self.names(plan) == ["write 90-kairos-p2p.yaml"])
+        #expect(plan.changes.last == "  (mode)")
+    }
+
+    @Test("systemd reads its files again only when a unit's has changed")
+    func reload() throws {
+        let before = try Sample.state(.agent(Sample.join()))
+        let after = try Sample.state(.agent(Sample.join()), agent: .init(arguments: ["--debug"]))
+        #expect(
+            Self.names(Self.plan(Self.settled(before), after)) == [
+                "write 90-kairos-p2p.conf", "reload", "restart agent", "record",
+            ])
+        var stale = Self.settled(before)
+        stale.own.needsReload = true
+        #expect(Self.names(Self.plan(stale, before)) == ["reload"])
+    }
+
+    @Test("another role's leftovers go, and its service is gone before K3s starts")
+    func roleChange() throws {
+        let agent = try Sample.state(.agent(Sample.join()), agent: .init(environment: ["A": "b"]))
+        let server = try Sample.state(.server(Sample.join()))
+        var observation = Self.settled(agent)
+        (observation.own, observation.other) = (observation.other, observation.own)
+        let plan = Self.plan(observation, server)
+        #expect(
+            Self.names(plan) == [
+                "write 90-kairos-p2p.yaml", "write 90-kairos-p2p.conf", "remove kairos-p2p.env",
+                "remove 90-kairos-p2p.conf", "reload", "disable agent", "stop agent",
+            ])
+        #expect(plan.obstacle == .otherStillRuns("k3s-agent.service"))
+
+        var later = Self.settled(server, activity: .inactive)
+        later.applied = "\(agent.fingerprint)"
+        later.other = ServiceStatus(activity: .deactivating, isEnabled: false)
+        #expect(Self.plan(later, server).actions.isEmpty)
+        later.other.activity = .inactive
+        #expect(Self.names(Self.plan(later, server)) == ["start server", "record"])
+    }
+
+    @Test("the drop-in of stock Kairos goes, a user's own of the same name stays")
+    func stockOverride() throws {
+        let state = try Sample.state(Sample.founding())
+        let path = state.layout.stockOverride(.server)
+        var observation = Self.settled(state)
+        observation.files[path] = .regular(
+            content: "\n[Service]\nExecStart=\nExecStart=/usr/bin/k3s server --flannel-iface=edgevpn0\n",
+            mode: 0o600)
+        #expect(Self.names(Self.plan(observation, state)) == ["remove override.conf", "reload"])
+        for content in [
+            "[Service]\nExecStart=\nExecStart=/usr/bin/k3s server\n",
+            "\n[Service]\nExecStart=\nExecStart=/opt/k3s x\n",
+            "\n[Service]\nExecStart=\nExecStart=/usr/bin/k3s server\nRestart=no\n",
+        ] {
+            observation.files[path] = .regular(content: content, mode: 0o644)
+            #expect(Self.plan(observation, state).actions.isEmpty, "\(content)")
+        }
+    }
+
+    @Test("without binary or usable unit the files are written and nothing is started")
+    func obstacles() throws {
+        let state = try Sample.state(Sample.founding())
+        var observation = Self.settled(state, activity: .inactive)
+        observation.binary = nil
+        #expect(
+            Self.plan(observation, state).obstacle
+                == .binaryMissing(places: ["/usr/bin/k3s", "/usr/local/bin/k3s"]))
+        #expect(Self.plan(observation, state).actions.isEmpty)
+        observation.binary = Self.binary
+        let cases: [(ServiceStatus.Definition, Plan.Obstacle)] = [
+            (.missing, .unitMissing("k3s.service")), (.masked, .unitMasked("k3s.service")),
+            (.broken("bad-setting"), .unitBroken("k3s.service", reason: "bad-setting")),
+        ]
+        for (definition, obstacle) in cases {
+            observation.own.definition = definition
+            let plan = Self.plan(observation, state)
+            #expect(plan.obstacle == obstacle && plan.actions.isEmpty)
+        }
+        let fresh = Observation(
+            own: .init(definition: .missing, activity: .inactive), other: .init(activity: .inactive))
+        #expect(
+            Self.names(Self.plan(fresh, state)) == [
+                "write 90-kairos-p2p.yaml", "write 90-kairos-p2p.conf", "reload",
+            ])
+    }
+
+    @Test("trap 7: an etcd server whose address changes is left as it is")
+    func etcdAddress() throws {
+        let before = try Sample.state(Sample.founding(highlyAvailable: true))
+        let after = try Sample.state(Sample.founding(highlyAvailable: true), facts: Sample.facts("10.1.0.99"))
+        var observation = Self.settled(before)
+        observation.hasEtcdData = true
+        let plan = Self.plan(observation, after)
+        #expect(plan.actions.isEmpty && plan.obstacle == .addressChanged(from: "10.1.0.11", to: "10.1.0.99"))
+        observation.hasEtcdData = false
+        #expect(Self.plan(observation, after).obstacle == nil)
+    }
+
+    @Test("what changes is told without secrets")
+    func masked() throws {
+        let before = try Sample.state(.agent(Sample.join(token: "oldsecret")))
+        let after = try Sample.state(
+            .agent(Sample.join(token: "newsecret")),
+            agent: .init(arguments: ["--node-label=a=argsecret"], environment: ["P": "envsecret"]))
+        let text = Self.plan(Self.settled(before), after).changes.joined(separator: "\n")
+        #expect(!text.contains("secret"), "\(text)")
+        #expect(
+            text.contains("token: *** → ***") && text.contains("+ P: ***") && text.contains("ExecStart: ***"))
+        let fresh = Self.plan(
+            Observation(own: .init(activity: .inactive), other: .init(activity: .inactive)), after)
+        #expect(!fresh.changes.joined().contains("secret"))
+        #expect(fresh.changes.contains { $0.contains("node-ip: [\"10.1.0.11\"]") })
+    }
+
+    @Test("a server's key in an agent's own config file is told with file and key")
+    func userFile() throws {
+        let state = try Sample.state(.agent(Sample.join()))
+        var observation = Self.settled(state)
+        observation.userFiles = [.init(path: "/etc/rancher/k3s/config.yaml", content: "disable: [traefik]\n")]
+        let plan = Self.plan(observation, state)
+        #expect(plan.actions.isEmpty)
+        #expect(
+            plan.warnings.map(\.file) == ["/etc/rancher/k3s/config.yaml"] && plan.warnings[0].key == "disable"
+        )
+    }
+}
