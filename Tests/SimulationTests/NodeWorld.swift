@@ -384,6 +384,12 @@ struct NodeWorld {
             nodes[index].generation += 1
             broadcast(Block(storage: [id.bucket: [id.key: entry]]), from: index)
             give(.entries([(id, entry)]), to: index)
+        case .retract(let id, let version):
+            guard
+                let entry = nodes[index].ledger.retraction(
+                    of: id, version: version, by: nodes[index].identity, at: wall(index))
+            else { return }
+            broadcast(Block(storage: [id.bucket: [id.key: entry]]), from: index)
         case .persistElection(let state, let number):
             schedule(
                 .electionWritten(index, state, number: number, life: life, fails: chance(faults.diskFailure)),

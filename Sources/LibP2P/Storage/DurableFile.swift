@@ -143,6 +143,13 @@ package struct FileError: Error, Hashable, CustomStringConvertible {
     /// The system's error number.
     package let code: Int32
 
+    /// An error with a number that a system call left.
+    package init(action: String, path: String, code: Int32) {
+        self.action = action
+        self.path = path
+        self.code = code
+    }
+
     /// An error with the number that the system call just left in `errno`.
     init(_ action: String, _ path: String, code: Int32 = errno) {
         self.action = action

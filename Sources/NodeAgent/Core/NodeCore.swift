@@ -84,6 +84,8 @@ package struct NodeCore: Sendable {
         /// Write an entry, with a version greater than `above`.
         case put(EntryID, value: String, above: UInt64)
         case delete(EntryID)
+        /// Publish `Ledger.retraction` of this node's own entry of `version`, and store nothing.
+        case retract(EntryID, version: UInt64)
         case persistElection(ElectionState, number: UInt64)
         case writeLease(VirtualAddress)
         case removeLease
@@ -203,6 +205,8 @@ package struct NodeCore: Sendable {
                 effects.append(.put(EntryID(bucket: bucket, key: key), value: value, above: above))
             case .delete(let bucket, let key):
                 effects.append(.delete(EntryID(bucket: bucket, key: key)))
+            case .retract(let bucket, let key, let version):
+                effects.append(.retract(EntryID(bucket: bucket, key: key), version: version))
             case .writeLease(let address): effects.append(.writeLease(address))
             case .removeLease: effects.append(.removeLease)
             case .settled(let address): effects.append(.configureDevice(address))

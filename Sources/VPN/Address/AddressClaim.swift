@@ -73,6 +73,9 @@ package struct AddressClaim: Sendable {
         case put(bucket: String, key: String, value: String, above: UInt64)
         /// Delete the entry.
         case delete(bucket: String, key: String)
+        /// Publish a tombstone over our own entry of `version` that others still have, without touching
+        /// the entry that this node's ledger holds there.
+        case retract(bucket: String, key: String, version: UInt64)
         /// Write the lease file.
         case writeLease(VirtualAddress)
         /// Remove the lease file.
@@ -389,20 +392,14 @@ package struct AddressClaim: Sendable {
         }
     }
 
-    /// Withdraws an entry of ours that some nodes still have for an address that is not ours any more.
-    /// It comes to light when our own ledger was lost and has the true owner's entry now. The
-    /// tombstone also lands above that one; its owner answers by writing its entry again.
-    private mutating func disown(_ claim: RefusedClaim, _ effects: inout [Effect]) {
-        let current: VirtualAddress?
-        switch phase {
-        case .claiming(let address, _), .settled(let address): current = address
-        case .notStarted, .waitingForRoom, .blocked, .exhausted, .released: current = nil
+    /// Withdraws an entry of ours that some nodes still have for an address that is another's now: our
+    /// tombstone never reached them because the true owner's newer entry took its place on the way.
+    private func disown(_ claim: RefusedClaim, _ effects: inout [Effect]) {
+        guard !claim.isDeleted, let record = view.records[claim.address], record.owner != owner else {
+            return
         }
-        guard !claim.isDeleted, claim.address != current, let record = view.records[claim.address],
-            record.owner != owner
-        else { return }
-        effects.append(.delete(bucket: MachineEntry.bucket, key: claim.address.description))
-        view.records[claim.address] = nil
+        effects.append(
+            .retract(bucket: MachineEntry.bucket, key: claim.address.description, version: claim.version))
     }
 
     /// Who keeps `address` instead of us: the live owner that the ledger shows, or a live rival

@@ -313,8 +313,8 @@ package final class VPNService: Sendable {
 
     private static func accept(_ stream: NegotiatedStream, by service: VPNService?) -> EventLoopFuture<Void> {
         guard let service, service.admit(stream) else {
-            stream.channel.close(promise: nil)
-            return stream.channel.eventLoop.makeSucceededVoidFuture()
+            // The stream's owner resets it.
+            return stream.channel.eventLoop.makeFailedFuture(StreamRefusal.notAdmitted)
         }
         return stream.channel.eventLoop.makeCompletedFuture { try service.setUp(stream) }
     }
@@ -327,7 +327,7 @@ package final class VPNService: Sendable {
     }
 
     private func setUp(_ stream: NegotiatedStream) throws {
-        guard let device = state.withLock({ $0.device }) else { return stream.channel.close(promise: nil) }
+        guard let device = state.withLock({ $0.device }) else { throw StreamRefusal.noDevice }
         let receiver = PacketReceiver(
             peer: stream.peer, device: device, counters: context.counters, routing: routing)
         let pipeline = stream.channel.pipeline.syncOperations
@@ -339,7 +339,7 @@ package final class VPNService: Sendable {
             try pipeline.addHandler(
                 StockReceivingStreamHandler(receiver: receiver, counters: context.counters))
         } else {
-            stream.channel.close(promise: nil)
+            throw StreamRefusal.tooManyStreams
         }
     }
 
@@ -376,6 +376,16 @@ package final class VPNService: Sendable {
         }
         return true
     }
+}
+
+/// Why a stream that a peer opened is not served.
+enum StreamRefusal: Error, Hashable, Sendable {
+    /// The peer has not proven to be of the network, or has no address.
+    case notAdmitted
+    /// The device is not up.
+    case noDevice
+    /// The peer has too many streams open.
+    case tooManyStreams
 }
 
 /// Lets one piece of work on the device happen at a time, in order.

@@ -1,4 +1,5 @@
 import Foundation
+import LibP2P
 import Testing
 
 @testable import VPN
@@ -64,7 +65,7 @@ struct LeaseFileTests {
     @Test("A folder that cannot be made is an error that names it and the remedy")
     func unwritable() throws {
         let lease = LeaseFile(directory: "/proc/nowhere/lease", name: "x")
-        #expect(throws: LeaseFileError.self) { try lease.write(VirtualAddress(rawValue: 0x0a01_0004)) }
+        #expect(throws: FileError.self) { try lease.write(VirtualAddress(rawValue: 0x0a01_0004)) }
         #expect(try lease.read() == .none)
     }
 }

@@ -23,6 +23,8 @@ struct SimulatedNetwork {
     private(set) var now = Instant.zero
     var generator: SeededGenerator
     let configuration: AddressClaim.Configuration
+    /// What is published without being stored, on its way.
+    private var broadcasts: [(from: Int, message: ModelLedger)] = []
     private var nextHeartbeat = Instant.zero
 
     init(
@@ -88,6 +90,12 @@ struct SimulatedNetwork {
         case .delete(_, let key):
             guard let address = VirtualAddress(key) else { return }
             nodes[index].ledger.delete(address, owner: nodes[index].name, at: time)
+        case .retract(_, let key, let version):
+            guard let address = VirtualAddress(key) else { return }
+            var message = ModelLedger()
+            message.entries[address] = ModelLedger.Entry(
+                value: "", owner: nodes[index].name, version: version + 1, isDeleted: true)
+            broadcasts.append((from: index, message: message))
         case .writeLease(let address): nodes[index].lease = address
         case .removeLease: nodes[index].lease = nil
         case .settled(let address):
@@ -112,6 +120,7 @@ struct SimulatedNetwork {
         for index in nodes.indices where nodes[index].isUp {
             if let deadline = nodes[index].claim.nextDeadline, deadline <= now { give(.tick, to: index) }
         }
+        flush()
         for _ in 0..<exchanges {
             let from = Int.random(in: nodes.indices, using: &generator)
             let to = Int.random(in: nodes.indices, using: &generator)
@@ -120,6 +129,18 @@ struct SimulatedNetwork {
             }
             if Double.random(in: 0..<1, using: &generator) < loss { continue }
             deliver(nodes[from].ledger, to: to)
+        }
+    }
+
+    /// Delivers what is on its way to everybody whom the sender reaches.
+    private mutating func flush() {
+        let sent = broadcasts
+        broadcasts = []
+        for (from, message) in sent {
+            for to in nodes.indices
+            where to != from && nodes[to].isUp && nodes[to].island == nodes[from].island {
+                deliver(message, to: to)
+            }
         }
     }
 
