@@ -318,6 +318,43 @@ struct NoiseTests {
         #expect(throws: NoiseError.nonceExhausted) { try receiving.open(last, associatedData: []) }
     }
 
+    @Test("both libraries seal to the same bytes and open each other's, in the same memory too")
+    func libraries() throws {
+        let key = SecretBytes.random(count: 32)
+        for length in [0, 1, 15, 16, 17, 63, 64, 65, 255, 1000, 65519] {
+            let plaintext = Crypto.randomBytes(length)
+            let data = Crypto.randomBytes(length % 40)
+            var fast = NoiseCipher(key: key, nonce: UInt64(length) << 30)
+            var sodium = NoiseCipher(key: key, nonce: UInt64(length) << 30, implementation: .libsodium)
+            let sealed = try fast.seal(plaintext, associatedData: data)
+            #expect(try sodium.seal(plaintext, associatedData: data) == sealed)
+            #expect(try fast.seal(plaintext, associatedData: data) != sealed)
+            fast = NoiseCipher(key: key, nonce: UInt64(length) << 30)
+            sodium = NoiseCipher(key: key, nonce: UInt64(length) << 30, implementation: .libsodium)
+            #expect(try sodium.open(sealed, associatedData: data) == plaintext)
+            #expect(throws: NoiseError.authenticationFailed) {
+                try fast.open(sealed, associatedData: data + [1])
+            }
+            #expect(try fast.open(sealed, associatedData: data) == plaintext)
+            for implementation in [NoiseCipher.Implementation.fastest, .libsodium] {
+                var cipher = NoiseCipher(
+                    key: key, nonce: UInt64(length) << 30, implementation: implementation)
+                var memory = plaintext + [UInt8](repeating: 0, count: 16)
+                try memory.withUnsafeMutableBytes { memory in
+                    try cipher.seal(
+                        UnsafeRawBufferPointer(rebasing: memory[..<length]), into: memory,
+                        associatedData: data)
+                }
+                #expect(memory == sealed)
+                cipher = NoiseCipher(key: key, nonce: UInt64(length) << 30, implementation: implementation)
+                try memory.withUnsafeMutableBytes { memory in
+                    try cipher.open(UnsafeRawBufferPointer(memory), into: memory, associatedData: data)
+                }
+                #expect(Array(memory.prefix(length)) == plaintext)
+            }
+        }
+    }
+
     @Test("an altered, repeated, swapped or too short frame is refused; an empty one is legal")
     func frames() throws {
         func end() -> NoiseFraming {

@@ -5,14 +5,23 @@ internal import CSodium
 package struct NoiseCipher: Sendable {
     package static let tagLength = 16
 
+    /// Which library does the work.
+    package enum Implementation: Sendable {
+        /// libcrypto where it offers the cipher, else libsodium.
+        case fastest
+        case libsodium
+    }
+
     private let key: SecretBytes
+    private let context: ChaChaPolyContext?
     /// The number of the next message. The last value of 64 bits is reserved by the specification.
     private var nonce: UInt64
 
     /// A cipher with a key of 32 bytes whose next message has the number `nonce`.
-    package init(key: SecretBytes, nonce: UInt64 = 0) {
+    package init(key: SecretBytes, nonce: UInt64 = 0, implementation: Implementation = .fastest) {
         precondition(key.count == ChaChaPoly.keyLength, "a Noise key has 32 bytes")
         self.key = key
+        self.context = implementation == .fastest ? ChaChaPolyContext(key: key) : nil
         self.nonce = nonce
     }
 
@@ -25,14 +34,22 @@ package struct NoiseCipher: Sendable {
         guard let target = output.baseAddress, output.count >= plaintext.count + Self.tagLength else {
             throw .messageTooShort
         }
-        key.withPointer { key in
-            Self.withNonce(nonce) { nonce in
-                _ = crypto_aead_chacha20poly1305_ietf_encrypt(
-                    target.assumingMemoryBound(to: UInt8.self), nil,
-                    plaintext.baseAddress?.assumingMemoryBound(to: UInt8.self), UInt64(plaintext.count),
-                    associatedData, UInt64(associatedData.count), nil, nonce, key)
+        let input = plaintext.baseAddress?.assumingMemoryBound(to: UInt8.self)
+        let output = target.assumingMemoryBound(to: UInt8.self)
+        let isSealed = Self.withNonce(nonce) { nonce in
+            if let context {
+                return context.seal(
+                    input, count: plaintext.count, associatedData: associatedData, nonce: nonce,
+                    output: output)
+            }
+            return key.withPointer { key in
+                crypto_aead_chacha20poly1305_ietf_encrypt(
+                    output, nil, input, UInt64(plaintext.count), associatedData, UInt64(associatedData.count),
+                    nil,
+                    nonce, key) == 0
             }
         }
+        guard isSealed else { throw .cipherFailed }
         nonce += 1
     }
 
@@ -45,15 +62,22 @@ package struct NoiseCipher: Sendable {
         guard let source = sealed.baseAddress, sealed.count >= Self.tagLength,
             output.count >= sealed.count - Self.tagLength
         else { throw .messageTooShort }
-        let result = key.withPointer { key in
-            Self.withNonce(nonce) { nonce in
+        let input = source.assumingMemoryBound(to: UInt8.self)
+        let target = output.baseAddress?.assumingMemoryBound(to: UInt8.self)
+        let isAuthentic = Self.withNonce(nonce) { nonce in
+            if let context {
+                return context.open(
+                    input, count: sealed.count - Self.tagLength, associatedData: associatedData, nonce: nonce,
+                    output: target)
+            }
+            return key.withPointer { key in
                 crypto_aead_chacha20poly1305_ietf_decrypt(
-                    output.baseAddress?.assumingMemoryBound(to: UInt8.self), nil, nil,
-                    source.assumingMemoryBound(to: UInt8.self), UInt64(sealed.count), associatedData,
-                    UInt64(associatedData.count), nonce, key)
+                    target, nil, nil, input, UInt64(sealed.count), associatedData,
+                    UInt64(associatedData.count),
+                    nonce, key) == 0
             }
         }
-        guard result == 0 else { throw .authenticationFailed }
+        guard isAuthentic else { throw .authenticationFailed }
         nonce += 1
     }
 

@@ -8,6 +8,8 @@ package enum NoiseError: Error, Hashable, CustomStringConvertible {
     case messageTooLong
     /// A message was not sealed with the keys of this channel.
     case authenticationFailed
+    /// The cipher refused to seal, which no input can cause.
+    case cipherFailed
     /// The peer's ephemeral or static key is of small order.
     case weakKey
     /// A message came when none was due.
@@ -34,6 +36,7 @@ package enum NoiseError: Error, Hashable, CustomStringConvertible {
         case .messageTooShort: "a Noise message is too short"
         case .messageTooLong: "a Noise handshake message is too long"
         case .authenticationFailed: "a Noise message is not authentic"
+        case .cipherFailed: "the cipher refused to seal a message"
         case .weakKey: "the peer's Noise key is of small order"
         case .unexpectedMessage: "a Noise message came out of turn"
         case .malformedPayload(let error): "the Noise handshake payload is malformed: \(error)"
