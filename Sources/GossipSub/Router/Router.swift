@@ -130,6 +130,12 @@ package struct Router: Sendable {
     /// The peers in the mesh of `topic`.
     package func mesh(of topic: Topic) -> [PeerID] { topics[topic].map { Array($0.mesh) } ?? [] }
 
+    /// The topics that `peer` says it is subscribed to, as far as they are kept.
+    package func topics(of peer: PeerID) -> [Topic] { peers[peer].map { Array($0.topics) } ?? [] }
+
+    /// How many delivered messages wait for a verdict.
+    package var pendingVerdicts: Int { pending.count }
+
     package mutating func receive(_ input: Input, at now: Instant) -> [Effect] {
         switch input {
         case .peerConnected(let peer, let direction, let isDirect):

@@ -1,0 +1,165 @@
+import LibP2P
+import Testing
+import Timing
+
+@testable import GossipSub
+
+@Suite("A network of routers")
+struct RouterNetworkTests {
+    @Test("what one publishes reaches every other exactly once, over several hops")
+    func reachesAll() throws {
+        let seed = UInt64.random(in: 0 ... .max)
+        var network = GossipNetwork(seed: seed)
+        for _ in 0..<30 { _ = network.addNode() }
+        // A ring with chords: no one is connected to all.
+        for index in 0..<30 { for step in [1, 2, 5] { network.connect(index, (index + step) % 30) } }
+        network.run(for: .seconds(5))
+        for index in 0..<5 { network.publish([UInt8(index)], from: index * 6) }
+        network.run(for: .seconds(10))
+        for (index, node) in network.nodes.enumerated() {
+            let expected = (0..<5).filter { $0 * 6 != index }.map { [UInt8($0)] }
+            #expect(
+                node.delivered.map(\.data).sorted { $0[0] < $1[0] } == expected, "seed \(seed), node \(index)"
+            )
+        }
+    }
+
+    @Test("gossip repairs what is lost, and duplicates are delivered once")
+    func loss() throws {
+        for _ in 0..<3 {
+            let seed = UInt64.random(in: 0 ... .max)
+            var network = GossipNetwork(seed: seed)
+            network.loss = 0.2
+            network.duplication = 0.2
+            network.delay = .milliseconds(1) ... .milliseconds(400)
+            for _ in 0..<20 { _ = network.addNode() }
+            for index in 0..<20 { for step in [1, 3, 4, 7] { network.connect(index, (index + step) % 20) } }
+            network.run(for: .seconds(3))
+            var ids: Set<MessageID> = []
+            for round in 0..<20 {
+                ids.insert(network.publish([UInt8(round)], from: round))
+                network.run(for: .milliseconds(300))
+            }
+            network.run(for: .seconds(10))
+            var missing = 0
+            for node in network.nodes {
+                let seen = node.delivered.map(\.id)
+                #expect(Set(seen).count == seen.count, "seed \(seed): a message was delivered twice")
+                missing += 19 - seen.count
+            }
+            #expect(missing == 0, "seed \(seed)")
+        }
+    }
+
+    @Test("meshes keep to their bounds and are symmetric while nodes come and go")
+    func meshBounds() throws {
+        let seed = UInt64.random(in: 0 ... .max)
+        var network = GossipNetwork(seed: seed)
+        for _ in 0..<40 { _ = network.addNode() }
+        network.connectAll()
+        network.run(for: .seconds(90))
+        func check(_ nodes: Range<Int>) {
+            for index in nodes {
+                let mesh = network.nodes[index].router.mesh(of: GossipNetwork.topic)
+                #expect((5...12).contains(mesh.count), "seed \(seed), node \(index): \(mesh.count)")
+                for peer in mesh {
+                    let other = network.nodes.firstIndex { $0.identity.peerID == peer }
+                    let back = other.map { network.nodes[$0].router.mesh(of: GossipNetwork.topic) } ?? []
+                    #expect(back.contains(network.peer(index)), "seed \(seed): a one-sided mesh")
+                }
+            }
+        }
+        check(0..<40)
+        for gone in 30..<40 { for other in 0..<40 where other != gone { network.disconnect(gone, other) } }
+        network.run(for: .seconds(90))
+        check(0..<30)
+    }
+
+    @Test("an idle node does not wake, and a message wakes it for a few heartbeats only")
+    func idle() throws {
+        var network = GossipNetwork(seed: 5)
+        for _ in 0..<8 { _ = network.addNode() }
+        network.connectAll()
+        network.run(for: .seconds(30))
+        #expect(network.nodes.allSatisfy { $0.router.nextDeadline == nil })
+        let beats = network.nodes.map { $0.router.counters.heartbeats }
+        let frames = network.nodes.map(\.sent)
+        network.run(for: .seconds(3600))
+        #expect(network.nodes.map { $0.router.counters.heartbeats } == beats)
+        #expect(network.nodes.map(\.sent) == frames)
+        network.publish([1], from: 0)
+        network.run(for: .seconds(60))
+        #expect(network.nodes.allSatisfy { $0.router.nextDeadline == nil })
+        let after = network.nodes.map { $0.router.counters.heartbeats }
+        #expect(zip(beats, after).allSatisfy { (4...6).contains($1 - $0) })
+    }
+
+    @Test(
+        "a rotation of topics is cheap: one subscription, one graft and one prune a peer, and nothing is missed"
+    )
+    func rotation() throws {
+        var network = GossipNetwork(seed: 6)
+        for _ in 0..<6 { _ = network.addNode() }
+        network.connectAll()
+        network.run(for: .seconds(10))
+        let before = network.nodes.map(\.sent).reduce(0, +)
+        for index in 0..<6 { network.feed(.subscribe("next", validates: false), to: index) }
+        network.run(for: .seconds(5))
+        for index in 0..<6 { network.feed(.unsubscribe(GossipNetwork.topic), to: index) }
+        network.run(for: .seconds(5))
+        let frames = network.nodes.map(\.sent).reduce(0, +) - before
+        #expect(frames <= 6 * 5 * 4, "\(frames) frames")
+        #expect(network.nodes.allSatisfy { $0.router.mesh(of: "next").count == 5 })
+        #expect(network.nodes.allSatisfy { $0.router.subscriptions == ["next"] })
+        let message = network.nodes[0].author.message(topic: "next", data: [9], at: UnixTime(seconds: 1))
+        network.feed(.publish(message), to: 0)
+        network.run(for: .seconds(1))
+        #expect(network.nodes.dropFirst().allSatisfy { $0.delivered.map(\.data) == [[9]] })
+    }
+
+    @Test("a publisher outside of the topic reaches its subscribers")
+    func outsidePublisher() throws {
+        var network = GossipNetwork(seed: 7)
+        for _ in 0..<4 { _ = network.addNode() }
+        let outsider = network.addNode(subscribed: false)
+        network.connect(outsider, 0)
+        for index in 0..<3 { network.connect(index, index + 1) }
+        network.run(for: .seconds(2))
+        network.publish([4], from: outsider)
+        network.run(for: .seconds(3))
+        #expect(network.nodes.prefix(4).allSatisfy { $0.delivered.map(\.data) == [[4]] })
+    }
+
+    @Test("a message that the application rejects or ignores goes no further")
+    func verdicts() throws {
+        for verdict in [Router.Verdict.accept, .ignore, .reject] {
+            var network = GossipNetwork(seed: 8)
+            for _ in 0..<3 { _ = network.addNode() }
+            network.connect(0, 1)
+            network.connect(1, 2)
+            network.feed(.subscribe(GossipNetwork.topic, validates: true), to: 1)
+            network.nodes[1].verdict = verdict
+            network.run(for: .seconds(2))
+            network.publish([1], from: 0)
+            network.run(for: .seconds(5))
+            #expect(network.nodes[1].delivered.count == 1)
+            #expect(network.nodes[2].delivered.count == (verdict == .accept ? 1 : 0))
+            #expect(network.nodes[1].router.counters.invalid == (verdict == .reject ? 1 : 0))
+        }
+    }
+
+    @Test("one seed gives one run")
+    func deterministic() throws {
+        func run() -> [Int] {
+            var network = GossipNetwork(seed: 42)
+            network.loss = 0.1
+            for _ in 0..<10 { _ = network.addNode() }
+            for index in 0..<10 { for step in [1, 2, 3] { network.connect(index, (index + step) % 10) } }
+            network.run(for: .seconds(2))
+            for round in 0..<10 { network.publish([UInt8(round)], from: round) }
+            network.run(for: .seconds(10))
+            return network.nodes.map(\.sent)
+        }
+        #expect(run() == run())
+    }
+}
