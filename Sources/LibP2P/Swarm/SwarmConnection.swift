@@ -3,6 +3,8 @@ internal import NIOCore
 /// One connection as the swarm's loop sees it.
 final class SwarmConnection {
     private let established: EstablishedConnection
+    /// How many identify messages the peer may still have heeded; more are pointless.
+    var identifyBudget = GlitchBudget(capacity: 16, perSecond: 1)
     /// How often identify has failed on it.
     var identifyFailures = 0
 

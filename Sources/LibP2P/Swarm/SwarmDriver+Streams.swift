@@ -149,7 +149,9 @@ extension SwarmDriver {
 
     /// What the peer said of itself, asked or unasked.
     private func received(_ message: IdentifyMessage, from peer: PeerID, _ id: ConnectionID) {
-        guard let connection = connections[id], connection.peer == peer else { return }
+        guard let connection = connections[id], connection.peer == peer,
+            connection.identifyBudget.spend(at: now)
+        else { return }
         do throws(IdentifyError) {
             let told = try PeerInformation(message, from: peer, over: connection.info.remoteAddress)
             // A push may leave out what has not changed: what is absent stays.

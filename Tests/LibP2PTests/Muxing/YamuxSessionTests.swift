@@ -209,7 +209,7 @@ struct YamuxSessionTests {
         var order: [UInt32] = []
         while let grant = session.nextGrant() {
             order.append(grant.streamID)
-            session.sent(min(grant.maximumBytes, 16_384), under: grant, at: at(0))
+            session.sent(min(grant.maximumBytes, 16_384), under: grant)
         }
         let position = try #require(order.firstIndex(of: control))
         #expect(position == 4)
@@ -225,7 +225,7 @@ struct YamuxSessionTests {
         _ = drain(&session)
         let next = session.nextGrant()
         let grant = try #require(next)
-        session.sent(10, under: grant, at: at(0))
+        session.sent(10, under: grant)
         #expect(
             drain(&session) == [
                 .write(YamuxHeader(type: .windowUpdate, flags: .fin, streamID: id, length: 0))
@@ -246,7 +246,7 @@ struct YamuxSessionTests {
         _ = drain(&session)
         let next = session.nextGrant()
         let grant = try #require(next)
-        session.sent(10, under: grant, at: at(0))
+        session.sent(10, under: grant)
         #expect(
             drain(&session) == [
                 .write(YamuxHeader(type: .windowUpdate, flags: .fin, streamID: id, length: 0)), .finished(id),
@@ -262,7 +262,7 @@ struct YamuxSessionTests {
         var session = YamuxSession(role: .client)
         let id = try session.openStream(at: at(0))
         session.wantsToSend(300_000, on: id)
-        while let grant = session.nextGrant() { session.sent(grant.maximumBytes, under: grant, at: at(0)) }
+        while let grant = session.nextGrant() { session.sent(grant.maximumBytes, under: grant) }
         session.closeStream(id, at: at(0))
         _ = drain(&session)
         #expect(session.nextDeadline == at(10))
@@ -347,7 +347,7 @@ struct YamuxSessionTests {
             default:
                 if let grant = session.nextGrant() {
                     session.sent(
-                        Int.random(in: 0...grant.maximumBytes, using: &random), under: grant, at: now)
+                        Int.random(in: 0...grant.maximumBytes, using: &random), under: grant)
                 }
             }
             #expect(session.streamCount <= 2048, "seed \(seed)")

@@ -224,7 +224,7 @@ struct YamuxVectorTests {
             var sizes: [Int] = []
             while let grant = session.nextGrant() {
                 sizes.append(grant.maximumBytes)
-                session.sent(grant.maximumBytes, under: grant, at: .zero)
+                session.sent(grant.maximumBytes, under: grant)
             }
             return sizes
         }

@@ -186,13 +186,50 @@ struct SwarmTests {
         try await server.swarm.shutDown().get()
     }
 
+    @Test("a peer that sends more than the window is told so and cut off")
+    func oversizeFrame() async throws {
+        let server = try await SwarmWorld.node()
+        let port = Int(try await server.addresses().first?.tcpPort ?? 0)
+        let identity = Identity.generate()
+        let answer = SwarmWorld.group.next().makePromise(of: ByteBuffer.self)
+        let channel = try await ClientBootstrap(group: SwarmWorld.group).channelInitializer { channel in
+            channel.eventLoop.makeCompletedFuture {
+                let dialer = MultistreamDialer(proposing: ["/noise"])
+                let handler = MultistreamHandler(dialer, timeout: .seconds(5)) { _, channel in
+                    channel.eventLoop.makeCompletedFuture {
+                        try NoiseSecurity(identity: identity).install(
+                            on: channel, direction: .outbound, expectedPeer: nil, muxers: ["/yamux/1.0.0"],
+                            timeout: .seconds(5)
+                        ) { _, channel in
+                            var frame = ByteBuffer()
+                            YamuxHeader(type: .data, flags: .syn, streamID: 1, length: 262_145).write(
+                                to: &frame)
+                            let greeting = frame
+                            return channel.eventLoop.makeCompletedFuture {
+                                try channel.pipeline.syncOperations.addHandler(LastWordsHandler(answer))
+                                channel.writeAndFlush(greeting, promise: nil)
+                            }
+                        }
+                    }
+                }
+                try channel.pipeline.syncOperations.addHandler(handler)
+            }
+        }.connect(host: "127.0.0.1", port: port).get()
+        try await channel.closeFuture.get()
+        var heard = try await answer.futureResult.get()
+        var last: YamuxHeader?
+        while let header = try YamuxHeader(reading: &heard) { last = header }
+        #expect(last == YamuxHeader(type: .goAway, flags: [], streamID: 0, length: 1))
+        try await server.events.waitForDisconnect(from: identity.peerID)
+        try await server.swarm.shutDown().get()
+    }
+
     @Test("streams of a flooding peer are reset above the limit and the connection lives")
     func streamFlood() async throws {
         try await SwarmWorld.with(2, configure: { $0.limits.inboundStreamsPerProtocol = 10 }) { nodes in
             serveEcho(nodes[1])
             try await nodes[0].dial(nodes[1])
             try await nodes[0].events.waitForIdentify(of: nodes[1].peer)
-            var resets = 0
             var open: [any Channel] = []
             for _ in 0..<30 {
                 let promise = nodes[0].swarm.eventLoop.makePromise(of: ByteBuffer.self)
@@ -201,12 +238,12 @@ struct SwarmTests {
                     stream.add { CollectHandler(promise) }
                 }.get()
                 promise.futureResult.whenComplete { _ in }
-                try await channel.writeAndFlush(ByteBuffer(string: "x"))
+                channel.writeAndFlush(ByteBuffer(string: "x"), promise: nil)
                 open.append(channel)
             }
-            for channel in open where !channel.isActive { resets += 1 }
+            // The answer to the ping comes after the resets.
             _ = try await nodes[0].swarm.ping(nodes[1].peer).get()
-            resets = open.count { !$0.isActive }
+            let resets = open.count { !$0.isActive }
             #expect(resets == 20)
         }
     }
@@ -322,5 +359,25 @@ private final class PatternSink: ChannelInboundHandler {
 
     func channelInactive(context: ChannelHandlerContext) {
         promise.fail(ChannelError.eof)
+    }
+}
+
+/// Gathers all that arrives until the connection ends.
+private final class LastWordsHandler: ChannelInboundHandler {
+    typealias InboundIn = ByteBuffer
+
+    private var heard = ByteBuffer()
+    private let promise: EventLoopPromise<ByteBuffer>
+
+    init(_ promise: EventLoopPromise<ByteBuffer>) {
+        self.promise = promise
+    }
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        heard.writeImmutableBuffer(unwrapInboundIn(data))
+    }
+
+    func channelInactive(context: ChannelHandlerContext) {
+        promise.succeed(heard)
     }
 }

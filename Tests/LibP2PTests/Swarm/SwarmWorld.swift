@@ -27,7 +27,8 @@ struct SwarmWorld: Sendable {
     }
 
     static func node(
-        _ identity: Identity = .generate(), listen: [String] = ["/ip4/127.0.0.1/tcp/0"],
+        _ identity: Identity = .generate(), on group: any EventLoopGroup = Self.group,
+        listen: [String] = ["/ip4/127.0.0.1/tcp/0"],
         configure: (inout SwarmConfiguration) -> Void = { _ in }
     ) async throws -> Node {
         var configuration = SwarmConfiguration()

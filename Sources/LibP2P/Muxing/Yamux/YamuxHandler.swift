@@ -231,7 +231,7 @@ package final class YamuxHandler: ChannelInboundHandler, ChannelOutboundHandler 
             let (bytes, promise) = channel.takeWrite(grant.maximumBytes)
         else {
             // The channel is gone without its bytes: nobody is left to send them.
-            session.sent(grant.maximumBytes, under: grant, at: clock.now())
+            session.sent(grant.maximumBytes, under: grant)
             return YamuxHeader.byteCount
         }
         let count = bytes.readableBytes
@@ -243,7 +243,7 @@ package final class YamuxHandler: ChannelInboundHandler, ChannelOutboundHandler 
         YamuxHeader(type: .data, flags: [], streamID: grant.streamID, length: UInt32(count)).write(
             to: &gathered)
         gathered.writeImmutableBuffer(bytes)
-        session.sent(count, under: grant, at: clock.now())
+        session.sent(count, under: grant)
         if let promise { takenPromises.append(promise) }
         channel.writesTaken()
         perform()

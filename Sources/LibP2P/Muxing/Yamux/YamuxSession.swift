@@ -437,7 +437,7 @@ package struct YamuxSession: Sendable {
     }
 
     /// The driver sent a data frame of `count` bytes, 1 to the maximum of the grant.
-    package mutating func sent(_ count: Int, under grant: Grant, at now: Instant) {
+    package mutating func sent(_ count: Int, under grant: Grant) {
         guard let index = streams.index(forKey: grant.streamID) else { return }
         let amount = min(max(count, 0), grant.maximumBytes)
         streams.values[index].pending -= amount
