@@ -38,6 +38,8 @@ struct PeerLinkCore: Sendable {
         /// The wait after the first failed attempt, doubled up to `maximumBackoff`.
         var minimumBackoff: Duration = .milliseconds(100)
         var maximumBackoff: Duration = .seconds(5)
+        /// A stream that lives for less counts as one that could not be opened.
+        var minimumLife: Duration = .seconds(1)
         /// After how long without packets the stream is closed.
         var idleTimeout: Duration = .seconds(600)
     }
@@ -71,7 +73,7 @@ struct PeerLinkCore: Sendable {
     private enum Phase: Hashable {
         case idle
         case opening
-        case open(LinkDialect, lastUsed: Instant)
+        case open(LinkDialect, since: Instant, lastUsed: Instant)
         case backingOff(until: Instant)
     }
 
@@ -88,7 +90,7 @@ struct PeerLinkCore: Sendable {
         switch phase {
         case .idle: .idle
         case .opening: .opening
-        case .open(let dialect, _): .open(dialect)
+        case .open(let dialect, _, _): .open(dialect)
         case .backingOff: .backingOff
         }
     }
@@ -103,7 +105,7 @@ struct PeerLinkCore: Sendable {
     var nextDeadline: Instant? {
         switch phase {
         case .idle, .opening: nil
-        case .open(_, let lastUsed): lastUsed + configuration.idleTimeout
+        case .open(_, _, let lastUsed): lastUsed + configuration.idleTimeout
         case .backingOff(let until): until
         }
     }
@@ -114,25 +116,28 @@ struct PeerLinkCore: Sendable {
             phase = .opening
             packetsWait = true
             return [.open]
-        case (.packetsQueued, .open(let dialect, _)):
-            phase = .open(dialect, lastUsed: now)
+        case (.packetsQueued, .open(let dialect, let since, _)):
+            phase = .open(dialect, since: since, lastUsed: now)
             return [.drain]
         case (.packetsQueued, .opening), (.packetsQueued, .backingOff):
             packetsWait = true
             return []
         case (.opened(let dialect), .opening):
-            phase = .open(dialect, lastUsed: now)
-            failures = 0
+            phase = .open(dialect, since: now, lastUsed: now)
             packetsWait = false
             return [.drain]
         case (.openFailed, .opening):
-            let exponent = min(failures, 10)
-            let wait = min(configuration.minimumBackoff * (1 << exponent), configuration.maximumBackoff)
-            failures += 1
-            phase = .backingOff(until: now + wait)
+            backOff(at: now)
             return [.dial]
-        case (.closed, .open):
-            phase = .idle
+        case (.closed, .open(_, let since, _)):
+            // A peer that refuses the stream after it was opened, as one does to which this node is
+            // not admitted yet, is not to be asked again and again.
+            if now - since < configuration.minimumLife {
+                backOff(at: now)
+            } else {
+                failures = 0
+                phase = .idle
+            }
             return []
         case (.peerConnected, .backingOff):
             failures = 0
@@ -140,7 +145,7 @@ struct PeerLinkCore: Sendable {
         case (.tick(let queueIsEmpty), .backingOff(let until)) where now >= until:
             if queueIsEmpty { packetsWait = false }
             return retry()
-        case (.tick, .open(_, let lastUsed)) where now - lastUsed >= configuration.idleTimeout:
+        case (.tick, .open(_, _, let lastUsed)) where now - lastUsed >= configuration.idleTimeout:
             phase = .idle
             return [.close]
         case (.opened, _):
@@ -149,6 +154,12 @@ struct PeerLinkCore: Sendable {
         case (.openFailed, _), (.closed, _), (.peerConnected, _), (.tick, _):
             return []
         }
+    }
+
+    private mutating func backOff(at now: Instant) {
+        let wait = configuration.minimumBackoff * (1 << min(failures, 10))
+        failures += 1
+        phase = .backingOff(until: now + min(wait, configuration.maximumBackoff))
     }
 
     private mutating func retry() -> [Effect] {

@@ -33,9 +33,30 @@ struct PeerLinkCoreTests {
         var core = PeerLinkCore()
         _ = core.receive(.packetsQueued, at: .zero)
         _ = core.receive(.opened(.kairos), at: .zero)
-        expect(&core, .closed, at: .zero, gives: [])
+        expect(&core, .closed, at: second, gives: [])
         #expect(core.state == .idle)
-        expect(&core, .packetsQueued, at: .zero, gives: [.open])
+        expect(&core, .packetsQueued, at: second, gives: [.open])
+    }
+
+    @Test("A peer that closes each stream as soon as it is open is asked less and less often")
+    func refuses() {
+        var core = PeerLinkCore()
+        var now = Instant.zero
+        var waits: [Duration] = []
+        _ = core.receive(.packetsQueued, at: now)
+        for _ in 0..<4 {
+            _ = core.receive(.opened(.kairos), at: now)
+            expect(&core, .closed, at: now, gives: [])
+            _ = core.receive(.packetsQueued, at: now)
+            guard let deadline = core.nextDeadline else {
+                Issue.record("no deadline while backing off")
+                return
+            }
+            waits.append(deadline - now)
+            now = deadline
+            expect(&core, .tick(queueIsEmpty: false), at: now, gives: [.open])
+        }
+        #expect(waits == [100, 200, 400, 800].map { Duration.milliseconds($0) })
     }
 
     @Test("Failed attempts back off up to a bound, dial, and start over after a success")
@@ -59,6 +80,7 @@ struct PeerLinkCoreTests {
         #expect(
             waits == [100, 200, 400, 800, 1600, 3200, 5000, 5000, 5000].map { Duration.milliseconds($0) })
         _ = core.receive(.opened(.kairos), at: now)
+        now += .seconds(1)
         _ = core.receive(.closed, at: now)
         _ = core.receive(.packetsQueued, at: now)
         _ = core.receive(.openFailed, at: now)
