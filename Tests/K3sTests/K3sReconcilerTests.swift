@@ -125,6 +125,24 @@ struct K3sReconcilerTests {
         #expect(back.contains(.restart(.agent)))
     }
 
+    @Test("steps that change nothing are not taken again at once")
+    mutating func withoutEffect() throws {
+        let state = try Sample.state(Sample.founding())
+        var observation = PlanTests.settled(state)
+        observation.own.isEnabled = false
+        _ = send(.desired(state))
+        var now = 0
+        for delay in [1, 2, 4] {
+            let actions = try #require(Self.carried(send(.observed(observation), at: now)))
+            #expect(actions == [.enable(.server), .reloadDefinitions])
+            _ = send(.carriedOut(actions, failure: nil), at: now)
+            #expect(Self.carried(send(.observed(observation), at: now)) == nil)
+            #expect(core.nextDeadline == Self.at(now + delay))
+            now += delay
+            #expect(send(.tick, at: now) == [.observe(state)])
+        }
+    }
+
     @Test("restarts by the manager make a crash loop, told with K3s' last line")
     mutating func crashLoop() throws {
         let state = try Sample.state(.agent(Sample.join()))

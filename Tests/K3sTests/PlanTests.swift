@@ -56,8 +56,8 @@ struct PlanTests {
             other: ServiceStatus(activity: .inactive, isEnabled: true))
         #expect(
             Self.names(Self.plan(observation, state)) == [
-                "write 90-kairos-p2p.yaml", "write kairos-p2p.env", "write 90-kairos-p2p.conf", "reload",
-                "disable agent", "enable server", "start server", "record",
+                "write 90-kairos-p2p.yaml", "write kairos-p2p.env", "write 90-kairos-p2p.conf",
+                "disable agent", "enable server", "reload", "start server", "record",
             ])
     }
 
@@ -118,7 +118,7 @@ struct PlanTests {
         #expect(
             Self.names(plan) == [
                 "write 90-kairos-p2p.yaml", "write 90-kairos-p2p.conf", "remove kairos-p2p.env",
-                "remove 90-kairos-p2p.conf", "reload", "disable agent", "stop agent",
+                "remove 90-kairos-p2p.conf", "disable agent", "enable server", "reload", "stop agent",
             ])
         #expect(plan.obstacle == .otherStillRuns("k3s-agent.service"))
 

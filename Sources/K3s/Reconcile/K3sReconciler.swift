@@ -70,6 +70,8 @@ package struct K3sReconciler: Sendable {
     /// What K3s was started with by this process.
     private var started: Fingerprint?
     private var failures = 0
+    /// The steps that were carried out last, how often in a row, and when they may be again.
+    private var last: (actions: [Plan.Action], count: Int, again: Instant) = ([], 0, .zero)
     private var startAttempts = 0
     private var nextStart = Instant.zero
     private var crashes = CrashHistory()
@@ -142,9 +144,16 @@ package struct K3sReconciler: Sendable {
             report(observation, plan: plan, desired: desired, at: now, wall: wall))
         if plan.actions.isEmpty {
             failures = 0
+            last = ([], 0, now)
             let patrol = plan.obstacle == nil ? Self.patrol : Self.obstaclePatrol
             let wait = mayStart ? patrol : min(patrol, nextStart - now)
             return effects + rest(at: now, lookIn: wait)
+        }
+        if plan.actions == last.actions {
+            // They changed nothing that can be seen; without a pause they would be taken for ever.
+            if now < last.again { return effects + rest(at: now, lookIn: last.again - now) }
+        } else {
+            last = (plan.actions, 0, now)
         }
         phase = .acting
         acting = desired
@@ -169,6 +178,8 @@ package struct K3sReconciler: Sendable {
         }
         if let failure { return failed(failure, at: now, wall: wall) }
         failures = 0
+        last.count = min(last.count + 1, 16)
+        last.again = now + Self.delay(last.count)
         phase = .resting
         return look(at: now)
     }

@@ -59,8 +59,8 @@ package struct Plan: Hashable, Sendable {
             return
         }
         let changesUnit = compareFiles(observation, desired, files)
-        if changesUnit || observation.own.needsReload { actions.append(.reloadDefinitions) }
         let isApplied = applied == "\(desired.fingerprint)"
+        compareBoot(observation, desired, mustReload: changesUnit || observation.own.needsReload)
         compareServices(observation, desired, isApplied: isApplied, mayStart: mayStart)
         guard isApplied else { return }
         // Recorded late where the record could not be kept when K3s was started.
@@ -98,11 +98,25 @@ package struct Plan: Hashable, Sendable {
         return changesUnit
     }
 
+    /// Adds what starts at boot. systemd keeps what it once knew about that until it reads all again, as
+    /// `systemctl enable` has it do, too.
+    private mutating func compareBoot(_ observation: Observation, _ desired: DesiredState, mustReload: Bool) {
+        var mustReload = mustReload
+        if observation.other.isEnabled == true {
+            actions.append(.disable(desired.command.other))
+            mustReload = true
+        }
+        if observation.own.isEnabled == false, observation.own.definition == .present {
+            actions.append(.enable(desired.command))
+            mustReload = true
+        }
+        if mustReload { actions.append(.reloadDefinitions) }
+    }
+
     private mutating func compareServices(
         _ observation: Observation, _ desired: DesiredState, isApplied: Bool, mayStart: Bool
     ) {
         let command = desired.command
-        if observation.other.isEnabled == true { actions.append(.disable(command.other)) }
         if observation.other.isRunning {
             if observation.other.activity != .deactivating { actions.append(.stop(command.other)) }
             obstacle = .otherStillRuns(command.other.unit)
@@ -119,7 +133,6 @@ package struct Plan: Hashable, Sendable {
         case .broken(let reason): obstacle = .unitBroken(command.unit, reason: reason)
         }
         if obstacle != nil { return }
-        if observation.own.isEnabled == false { actions.append(.enable(command)) }
         let fingerprint = "\(desired.fingerprint)"
         switch observation.own.activity {
         case .active, .activating:
