@@ -122,6 +122,17 @@ final class GoDaemon {
         return socket
     }
 
+    /// The peers that the daemon knows to be subscribed to `topic`.
+    func subscribers(of topic: String) throws -> [PeerID] {
+        let answer = try Self.call(controlPath, Self.request(8, field: 8, Self.pubsub(1, topic, [])))
+        var fields = ProtobufFields(answer.first(7) ?? [])
+        var peers: [PeerID] = []
+        while let field = try fields.next() {
+            if field.number == 2 { peers.append(try PeerID(bytes: field.bytes())) }
+        }
+        return peers
+    }
+
     private static func pubsub(_ type: UInt64, _ topic: String, _ data: [UInt8]) -> [UInt8] {
         var request: [UInt8] = []
         request.appendProtobuf(field: 1, varint: type)

@@ -1,3 +1,4 @@
+import GossipSub
 import LibP2P
 import Multiformats
 import NIOCore
@@ -30,11 +31,7 @@ struct GoTests {
 
     /// Waits until the daemon's peers are `peers`: it learns of a connection's fate after us.
     private func expect(_ daemon: GoDaemon, toSee peers: [PeerID]) async throws {
-        let end = ContinuousClock.now + .seconds(10)
-        while try daemon.peers() != peers, ContinuousClock.now < end {
-            try await Task.sleep(for: .milliseconds(50))
-        }
-        #expect(try daemon.peers() == peers)
+        try await eventually("that it has the peers \(peers)") { try daemon.peers() == peers }
     }
 
     @Test("we dial it: each proves itself, identifies the other and answers its pings")
@@ -122,6 +119,39 @@ struct GoTests {
             try await expect(daemon, toSee: [node.swarm.localPeer])
             node.swarm.disconnect(daemon.peer, reason: .shutdown)
             try await expect(daemon, toSee: [])
+        }
+    }
+
+    @Test("signed messages are gossiped both ways, large ones too")
+    func gossip() async throws {
+        try await withPair(options: ["-tls=false", "-pubsub"]) { daemon, node in
+            let topic = "kairos-interop"
+            let gossip = try await Gossip(on: node)
+            gossip.subscribe(to: topic)
+            let subscription = try daemon.subscribe(topic)
+            try await node.swarm.dial(daemon.peer, addresses: daemon.addresses).get()
+            try await gossip.waitForMesh(with: daemon.peer, in: topic)
+            try await eventually("that it sees our subscription") {
+                try daemon.subscribers(of: topic) == [node.swarm.localPeer]
+            }
+            for size in [1, 100, 100_000, 900_000] {
+                let forth = pattern(size) + [1]
+                try await gossip.publish(forth, on: topic)
+                var fields = ProtobufFields(try subscription.readMessage())
+                var data: [UInt8] = []
+                while let field = try fields.next() {
+                    if field.number == 2 { data = Array(try field.bytes()) }
+                }
+                #expect(data == forth)
+
+                let back = pattern(size) + [2]
+                try daemon.publish(back, on: topic)
+                let message = try await gossip.message(with: back)
+                #expect(message.author == daemon.peer)
+                #expect(message.relay == daemon.peer)
+                // It hears itself as well.
+                _ = try subscription.readMessage()
+            }
         }
     }
 }

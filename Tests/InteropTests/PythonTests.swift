@@ -1,4 +1,5 @@
 import Foundation
+import GossipSub
 import LibP2P
 import Multiformats
 import NIOCore
@@ -9,6 +10,7 @@ final class PythonPeer {
     let peer: PeerID
     let address: Multiaddr
     private let child: Child
+    private var messages: [String] = []
 
     init(in namespace: NetworkNamespace) throws {
         let script = URL(fileURLWithPath: #filePath).deletingLastPathComponent().appendingPathComponent(
@@ -27,7 +29,16 @@ final class PythonPeer {
     /// Says `command` and returns the answer.
     func ask(_ command: String) throws -> String {
         try child.input.fileHandleForWriting.write(contentsOf: Data((command + "\n").utf8))
-        return try child.readLine(within: 40)
+        while true {
+            let line = try child.readLine(within: 40)
+            guard line.hasPrefix("message ") else { return line }
+            messages.append(line)
+        }
+    }
+
+    /// Waits for the gossip message `text` by `author`.
+    func waitForMessage(_ text: String, by author: PeerID) throws {
+        while messages.last != "message \(author) \(text)" { messages.append(try child.readLine()) }
     }
 }
 
@@ -72,6 +83,24 @@ struct PythonTests {
             _ = try await node.identified(python.peer)
             #expect(try python.ask("ping \(node.swarm.localPeer)") == "pong")
             #expect(try python.ask("echo \(node.swarm.localPeer) 300000") == "echoed 300000")
+        }
+    }
+
+    @Test("signed messages are gossiped both ways")
+    func gossip() async throws {
+        try await withPair { python, node in
+            let topic = "kairos-interop"
+            let gossip = try await Gossip(on: node)
+            gossip.subscribe(to: topic)
+            #expect(try python.ask("subscribe \(topic)") == "subscribed")
+            let address = try #require(python.address.withoutPeerID)
+            try await node.swarm.dial(python.peer, addresses: [address]).get()
+            try await gossip.waitForMesh(with: python.peer, in: topic)
+            #expect(try python.ask("publish \(topic) from-python") == "published")
+            let message = try await gossip.message(with: Array("from-python".utf8))
+            #expect(message.author == python.peer)
+            try await gossip.publish(Array("from-swift".utf8), on: topic)
+            try python.waitForMessage("from-swift", by: node.swarm.localPeer)
         }
     }
 }

@@ -4,6 +4,10 @@ lines on standard input. Every answer is one line.
     dial ADDRESS      ->  connected PEER | failed REASON
     echo PEER COUNT   ->  echoed COUNT | failed REASON
     ping PEER         ->  pong | failed REASON
+    subscribe TOPIC   ->  subscribed | failed REASON
+    publish TOPIC TEXT     ->  published | failed REASON
+
+A message of a subscribed topic is a line of its own, at any time:  message AUTHOR TEXT
 """
 
 import sys
@@ -16,8 +20,12 @@ from libp2p.custom_types import TProtocol
 from libp2p.host.ping import PingService
 from libp2p.peer.id import ID
 from libp2p.peer.peerinfo import info_from_p2p_addr
+from libp2p.pubsub.gossipsub import PROTOCOL_ID_V11 as GOSSIP
+from libp2p.pubsub.gossipsub import GossipSub
+from libp2p.pubsub.pubsub import Pubsub
 from libp2p.security.noise.transport import PROTOCOL_ID as NOISE
 from libp2p.security.noise.transport import Transport as Noise
+from libp2p.tools.anyio_service import background_trio_service
 from multiaddr import Multiaddr
 
 ECHO = TProtocol("/kairos-interop/echo/1.0.0")
@@ -71,12 +79,52 @@ async def ping(host, peer):
     return "pong"
 
 
+async def subscribe(pubsub, nursery, topic):
+    subscription = await pubsub.subscribe(topic)
+
+    async def read():
+        while True:
+            message = await subscription.get()
+            say(f"message {ID(message.from_id).to_base58()} {message.data.decode()}")
+
+    nursery.start_soon(read)
+    return "subscribed"
+
+
+async def publish(pubsub, topic, text):
+    await pubsub.publish(topic, text.encode())
+    return "published"
+
+
+async def obey(host, pubsub, nursery, verb, words):
+    match verb:
+        case "dial":
+            return await dial(host, words[0])
+        case "echo":
+            return await echo(host, words[0], int(words[1]))
+        case "ping":
+            return await ping(host, words[0])
+        case "subscribe":
+            return await subscribe(pubsub, nursery, words[0])
+        case "publish":
+            return await publish(pubsub, words[0], words[1])
+        case _:
+            return f"failed no such verb as {verb}"
+
+
 async def main():
     identity = new_identity()
     noise = Noise(libp2p_keypair=identity, noise_privkey=new_noise_key().private_key)
     host = new_host(key_pair=identity, sec_opt={NOISE: noise}, muxer_preference="YAMUX")
     host.set_stream_handler(ECHO, serve_echo)
-    async with host.run(listen_addrs=[Multiaddr(sys.argv[1])]):
+    router = GossipSub([GOSSIP], degree=6, degree_low=4, degree_high=12, heartbeat_interval=1)
+    pubsub = Pubsub(host, router)
+    async with (
+        host.run(listen_addrs=[Multiaddr(sys.argv[1])]),
+        background_trio_service(pubsub),
+        background_trio_service(router),
+        trio.open_nursery() as nursery,
+    ):
         say(f"ready {host.get_addrs()[0]}")
         lines = trio.lowlevel.FdStream(0)
         pending = b""
@@ -87,14 +135,10 @@ async def main():
                 verb, *words = line.decode().split()
                 try:
                     with trio.fail_after(30):
-                        if verb == "dial":
-                            say(await dial(host, words[0]))
-                        elif verb == "echo":
-                            say(await echo(host, words[0], int(words[1])))
-                        elif verb == "ping":
-                            say(await ping(host, words[0]))
+                        say(await obey(host, pubsub, nursery, verb, words))
                 except Exception as error:
                     say(f"failed {type(error).__name__} {error}".replace("\n", " "))
+        nursery.cancel_scope.cancel()
 
 
 trio.run(main)
