@@ -179,7 +179,7 @@ let package = Package(
             name: "MeshNetworkTests",
             dependencies: [
                 "MeshNetwork", "Ledger", "LibP2P", "GossipSub", "Multiformats", "Timing", "TestSupport",
-                nioCore, nioPosix, nioEmbedded, logging,
+                nioCore, nioPosix, nioConcurrency, nioEmbedded, logging,
             ],
             swiftSettings: settings),
         .testTarget(

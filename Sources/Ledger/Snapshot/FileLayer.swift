@@ -6,7 +6,7 @@ internal import Musl
 
 /// The few things that a snapshot asks of a file system, apart so that tests and the simulator can
 /// fail any of them and lose what was not synced.
-package protocol FileLayer {
+package protocol FileLayer: Sendable {
     /// The whole content of a file of at most `limit` bytes, or nil when there is no such file.
     func read(_ path: String, limit: Int) throws(FileLayerError) -> [UInt8]?
     /// Creates the file, or empties it when it exists, with mode 0600, writes `bytes` and syncs them.

@@ -32,7 +32,7 @@ package struct SetAsideSnapshot: Hashable, Sendable {
 /// Keeps the ledger in one file that is always whole: the new content is written beside it and
 /// synced, takes its name, and the folder is synced. A kill or a power cut at any instant leaves the
 /// old snapshot or the new one.
-package struct SnapshotStore<Files: FileLayer> {
+package struct SnapshotStore<Files: FileLayer>: Sendable {
     /// Where the snapshot is.
     package let path: String
     private let tag: [UInt8]

@@ -1,0 +1,454 @@
+package import Ledger
+package import LibP2P
+package import Timing
+
+/// Keeps this node's ledger and those of its peers the same.
+///
+/// - A local change is published in the room at once, as a block that holds only what changed.
+/// - Admitted peers compare digests when they meet and on a slow timer (`Trickle`), and at once after
+///   an exchange brought news; only what differs travels.
+/// - While stock nodes are in the room, whole blocks are broadcast as they do (contract/wire.md J.11),
+///   unless somebody else's block has just said everything that ours would.
+/// - The heartbeat that keeps this node's address its own is renewed every 120 s while stock nodes are
+///   there, else every 360 s: it has to be younger than the liveness window of 480 s, also among our own
+///   nodes. It begins with the first entry in `machines`, because stock nodes wait for a live node that
+///   has no address (contract L.3).
+///
+/// Pure: the driver brings peers, blocks, frames and clocks, and carries the effects out.
+package struct Replication: Sendable {
+    /// A change that this node makes.
+    package enum Write: Hashable, Sendable {
+        /// Writes a value, with a version over `above`: that of an entry elsewhere that has to be
+        /// outdone.
+        case put(EntryID, value: LedgerText, above: UInt64 = 0)
+        case delete(EntryID)
+
+        package var id: EntryID {
+            switch self {
+            case .put(let id, _, _): id
+            case .delete(let id): id
+            }
+        }
+
+        fileprivate var isAddress: Bool {
+            if case .put(let id, _, _) = self { return id.bucket == .machines }
+            return false
+        }
+    }
+
+    package enum Input: Sendable {
+        /// Local changes, published together. `durable` ones are on disk soon, not within a second.
+        case write([Write], durable: Bool)
+        /// A block from the room, by its author.
+        case roomBlock(Block, author: PeerID)
+        case peerAdmitted(PeerID)
+        case peerLeft(PeerID)
+        /// A frame of an admitted peer, without its length.
+        case frame(PeerID, [UInt8])
+        /// How many stock nodes are in the room now.
+        case stockPeers(Int)
+        /// The write that `Effect.persist` asked for ended.
+        case persisted(succeeded: Bool)
+        /// Write what is unsaved at once.
+        case flush
+        case tick
+    }
+
+    package enum Effect: Hashable, Sendable {
+        /// Seal and publish in the room.
+        case publish(Block)
+        /// Send a frame to an admitted peer.
+        case send(PeerID, [UInt8])
+        /// Entries changed, here or elsewhere.
+        case changed([EntryChange])
+        /// Store this block as the snapshot; answered by `Input.persisted`.
+        case persist(Block)
+        /// A local write was refused; the others of its batch were made.
+        case refused(Write, LedgerError)
+        /// A validly signed entry of another node in `machines` was rejected: two nodes want one
+        /// address.
+        case rejected(EntryID, Entry, RejectionReason)
+        /// For the first time since the start, this node knows what another one knows.
+        case caughtUp
+    }
+
+    package struct Configuration: Hashable, Sendable {
+        package var ledger = Ledger.Configuration()
+        /// Renew the heartbeat without an entry in `machines` too: with the VPN switched off.
+        package var beatsWithoutAddress = false
+        /// The heartbeat's period while stock nodes are in the room, and while none is.
+        package var stockHeartbeat = Duration.seconds(120)
+        package var ownHeartbeat = Duration.seconds(360)
+        /// The longest mean wait between whole blocks while stock nodes are in the room.
+        package var broadcastInterval = Duration.seconds(10)
+        /// How often the leader tombstones what expired.
+        package var reapInterval = Duration.seconds(600)
+
+        package init() {}
+    }
+
+    /// What happened so far, for `status`.
+    package struct Counters: Hashable, Sendable {
+        package var deltasPublished = 0
+        package var blocksPublished = 0
+        package var blocksReceived = 0
+        package var framesSent = 0
+        package var frameBytesSent = 0
+        package var framesReceived = 0
+        package var badFrames = 0
+        package var rateLimited = 0
+        package var entriesAccepted = 0
+        package var entriesRejected = 0
+    }
+
+    private struct Peer: Sendable {
+        var frames: TokenBucket
+        var bytes: TokenBucket
+        var answers: TokenBucket
+    }
+
+    package private(set) var ledger: Ledger
+    package private(set) var counters = Counters()
+    private let identity: Identity
+    private let configuration: Configuration
+    private var generator: SeededGenerator
+    private var peers: [PeerID: Peer] = [:]
+    private var schedule = SnapshotSchedule()
+    private var trickle: Trickle
+    private var verifications: VerificationBudget
+    private var stockPeers = 0
+    /// Whether another node's ledger was merged in this life.
+    package private(set) var hasCaughtUp = false
+    private var broadcastAt: Instant?
+    private var summaryAt: Instant?
+    private var heartbeatAt: Instant?
+    private var reapAt: Instant
+    private var forgetAt: Instant
+
+    /// Makes the core of a node whose stored ledger is `stored`.
+    package init(
+        identity: Identity, stored: Block?, configuration: Configuration = Configuration(),
+        generator: SeededGenerator, at now: Instant
+    ) {
+        self.identity = identity
+        self.configuration = configuration
+        self.generator = generator
+        ledger =
+            stored.map { Ledger(restoring: $0, configuration: configuration.ledger) }
+            ?? Ledger(configuration: configuration.ledger)
+        trickle = Trickle(at: now, generator: &self.generator)
+        verifications = VerificationBudget(at: now)
+        reapAt = now + configuration.reapInterval
+        forgetAt = now + .seconds(60)
+        // A heartbeat from before the restart may be about to expire; the first tick decides.
+        heartbeatAt = now
+    }
+
+    /// The admitted peers.
+    package var admittedPeers: Set<PeerID> { Set(peers.keys) }
+
+    /// Whether changes are not on disk yet.
+    package var hasUnsavedChanges: Bool { schedule.hasUnsavedChanges }
+
+    /// The earliest instant at which `.tick` has something to do.
+    package var nextDeadline: Instant? {
+        var deadlines = [reapAt, forgetAt]
+        if !peers.isEmpty { deadlines.append(trickle.nextDeadline) }
+        for deadline in [broadcastAt, summaryAt, heartbeatAt, schedule.nextDeadline] {
+            if let deadline { deadlines.append(deadline) }
+        }
+        return deadlines.min()
+    }
+
+    /// Whether a message of `bytes` by `author` may cost the work of opening and merging it now.
+    package mutating func allowsRoomMessage(from author: PeerID, bytes: Int, at now: Instant) -> Bool {
+        if verifications.allows(author, at: now) { return true }
+        counters.rateLimited += 1
+        return false
+    }
+
+    package mutating func receive(_ input: Input, at moment: Moment) -> [Effect] {
+        var effects: [Effect]
+        switch input {
+        case .write(let writes, let durable): effects = write(writes, durable: durable, moment)
+        case .roomBlock(let block, let author): effects = roomBlock(block, author, moment)
+        case .peerAdmitted(let peer): effects = peerAdmitted(peer, moment)
+        case .peerLeft(let peer):
+            peers[peer] = nil
+            trickle.forget(peer)
+            effects = []
+        case .frame(let peer, let bytes): effects = frame(bytes, from: peer, moment)
+        case .stockPeers(let count): effects = setStockPeers(count, moment)
+        case .persisted(let succeeded):
+            schedule.finished(succeeded: succeeded, at: moment.instant)
+            effects = []
+        case .flush:
+            if schedule.hasUnsavedChanges { schedule.changed(urgent: true) }
+            effects = []
+        case .tick: effects = tick(moment)
+        }
+        if schedule.shouldWrite(at: moment.instant) {
+            effects.append(.persist(ledger.block(at: moment.wall)))
+        }
+        return effects
+    }
+
+    // MARK: local changes
+
+    private mutating func write(_ writes: [Write], durable: Bool, _ moment: Moment) -> [Effect] {
+        var changes: [EntryChange] = []
+        var effects: [Effect] = []
+        // An address counts only while its owner is live: the heartbeat comes first, in the same block.
+        if writes.contains(where: { $0.isAddress }),
+            (heartbeatAge(moment.wall) ?? .seconds(3600)) >= .seconds(60),
+            let beat = beat(moment)
+        {
+            changes.append(beat)
+        }
+        for write in writes {
+            do {
+                if let change = try apply(write, moment.wall) { changes.append(change) }
+            } catch {
+                effects.append(.refused(write, error))
+            }
+        }
+        return effects + publish(changes, durable: durable, moment)
+    }
+
+    private mutating func apply(_ write: Write, _ now: UnixTime) throws(LedgerError) -> EntryChange? {
+        switch write {
+        case .put(let id, let value, let floor):
+            try ledger.put(id, value: value, above: floor, by: identity, at: now)
+        case .delete(let id): try ledger.delete(id, by: identity, at: now)
+        }
+    }
+
+    private mutating func publish(_ changes: [EntryChange], durable: Bool = false, _ moment: Moment)
+        -> [Effect]
+    {
+        guard !changes.isEmpty else { return [] }
+        schedule.changed(urgent: durable)
+        trickle.reset(at: moment.instant, generator: &generator)
+        counters.deltasPublished += 1
+        return [.changed(changes), .publish(ledger.delta(of: changes.map(\.id), at: moment.wall))]
+    }
+
+    // MARK: the room
+
+    private mutating func roomBlock(_ block: Block, _ author: PeerID, _ moment: Moment) -> [Effect] {
+        counters.blocksReceived += 1
+        let report = merge(block, from: author, moment)
+        let held = report.fates.lazy.filter { $0.fate == .identical || $0.fate == .accepted }.count
+        if held >= ledger.usage.total.entries, broadcastAt != nil {
+            // Somebody just said everything that this node would say.
+            broadcastAt = moment.instant + broadcastDelay()
+        }
+        if !report.changes.isEmpty { trickle.reset(at: moment.instant, generator: &generator) }
+        // A block with an index is a whole one; what only changed carries none.
+        return news(of: report, in: block) + (block.index > 0 ? caughtUp() : [])
+    }
+
+    /// What observers are told of a merge.
+    private func news(of report: MergeReport, in block: Block) -> [Effect] {
+        var effects: [Effect] = report.changes.isEmpty ? [] : [.changed(report.changes)]
+        for (id, reason) in report.rejections where id.bucket == .machines && reason != .invalidSignature {
+            if let entry = block.storage[id.bucket]?[id.key] { effects.append(.rejected(id, entry, reason)) }
+        }
+        return effects
+    }
+
+    private mutating func caughtUp() -> [Effect] {
+        guard !hasCaughtUp else { return [] }
+        hasCaughtUp = true
+        return [.caughtUp]
+    }
+
+    private mutating func merge(_ block: Block, from peer: PeerID, _ moment: Moment) -> MergeReport {
+        let before = ledger.signaturesVerified
+        let report = ledger.merge(block, at: moment.wall)
+        verifications.charge(peer, ledger.signaturesVerified - before, at: moment.instant)
+        counters.entriesAccepted += report.changes.count
+        counters.entriesRejected += report.rejections.count
+        if !report.changes.isEmpty { schedule.changed() }
+        return report
+    }
+
+    private mutating func setStockPeers(_ count: Int, _ moment: Moment) -> [Effect] {
+        let grew = count > stockPeers
+        stockPeers = max(0, count)
+        if stockPeers == 0 {
+            broadcastAt = nil
+        } else if grew {
+            // A newcomer knows nothing: it need not wait for the next round.
+            let soon = moment.instant + generator.duration(in: .milliseconds(50) ... .milliseconds(1000))
+            broadcastAt = min(broadcastAt ?? soon, soon)
+            heartbeatAt = moment.instant
+        }
+        return []
+    }
+
+    private mutating func broadcastDelay() -> Duration {
+        generator.duration(
+            in: (configuration.broadcastInterval / 2)...(configuration.broadcastInterval * 3 / 2))
+    }
+
+    // MARK: admitted peers
+
+    private mutating func peerAdmitted(_ peer: PeerID, _ moment: Moment) -> [Effect] {
+        guard peers[peer] == nil else { return [] }
+        let now = moment.instant
+        peers[peer] = Peer(
+            frames: TokenBucket(capacity: 512, perSecond: 32, at: now),
+            bytes: TokenBucket(capacity: 8 << 20, perSecond: 262_144, at: now),
+            answers: TokenBucket(capacity: 8 << 20, perSecond: 524_288, at: now))
+        // One of the two begins; the other's timer stands behind it.
+        return identity.peerID < peer ? [summary(to: peer)] : []
+    }
+
+    private mutating func frame(_ bytes: [UInt8], from peer: PeerID, _ moment: Moment) -> [Effect] {
+        let now = moment.instant
+        guard peers[peer] != nil else { return [] }
+        guard peers[peer]?.frames.take(at: now) == true,
+            peers[peer]?.bytes.take(bytes.count, at: now) == true,
+            verifications.allows(peer, at: now)
+        else {
+            counters.rateLimited += 1
+            return []
+        }
+        counters.framesReceived += 1
+        let frame: LedgerFrame
+        do {
+            frame = try LedgerFrame(decoding: bytes)
+        } catch {
+            counters.badFrames += 1
+            return []
+        }
+        switch frame {
+        case .entries(let block): return entries(block, from: peer, moment) + caughtUp()
+        case .equal:
+            trickle.heardEqual(from: peer)
+            return caughtUp()
+        case .summary(let theirs) where theirs == ledger.digest().fingerprint(of: .whole):
+            trickle.heardEqual(from: peer)
+            return [send(.equal, to: peer, now)].compactMap { $0 } + caughtUp()
+        case .summary, .branches, .leaves, .want: break
+        }
+        return Reconciliation.answer(frame, ledger: &ledger, now: moment.wall).compactMap {
+            send($0, to: peer, now)
+        }
+    }
+
+    private mutating func entries(_ block: Block, from peer: PeerID, _ moment: Moment) -> [Effect] {
+        let report = merge(block, from: peer, moment)
+        let correction = Reconciliation.correction(
+            of: block, report: report, ledger: ledger, now: moment.wall)
+        let answers = correction.compactMap { send($0, to: peer, moment.instant) }
+        if !report.changes.isEmpty {
+            trickle.reset(at: moment.instant, generator: &generator)
+            // What one peer knew and this one did not, others may not know either; and the peer may
+            // have more than fitted into one answer.
+            let soon = moment.instant + generator.duration(in: .milliseconds(20) ... .milliseconds(120))
+            summaryAt = summaryAt ?? soon
+        }
+        return news(of: report, in: block) + answers
+    }
+
+    private mutating func send(_ frame: LedgerFrame, to peer: PeerID, _ now: Instant) -> Effect? {
+        let bytes = frame.encoded
+        guard bytes.count <= LedgerFrame.maximumLength,
+            peers[peer]?.answers.take(bytes.count, at: now) == true
+        else {
+            counters.rateLimited += 1
+            return nil
+        }
+        return .send(peer, counted(bytes))
+    }
+
+    private mutating func summary(to peer: PeerID) -> Effect {
+        .send(peer, counted(LedgerFrame.summary(ledger.digest().fingerprint(of: .whole)).encoded))
+    }
+
+    private mutating func counted(_ bytes: [UInt8]) -> [UInt8] {
+        counters.framesSent += 1
+        counters.frameBytesSent += bytes.count
+        return bytes
+    }
+
+    // MARK: time
+
+    private mutating func tick(_ moment: Moment) -> [Effect] {
+        let now = moment.instant
+        var effects: [Effect] = []
+        if let due = summaryAt, due <= now {
+            summaryAt = nil
+            let chosen = peers.keys.sorted().shuffled(using: &generator).prefix(8)
+            effects += chosen.map { summary(to: $0) }
+        }
+        if !peers.isEmpty, trickle.nextDeadline <= now {
+            for peer in trickle.tick(at: now, peers: peers.keys, generator: &generator) {
+                effects.append(summary(to: peer))
+            }
+        }
+        if let due = heartbeatAt, due <= now { effects += heartbeat(moment) }
+        if reapAt <= now {
+            reapAt = now + configuration.reapInterval
+            effects += publish(ledger.reap(by: identity, at: moment.wall), moment)
+        }
+        if forgetAt <= now {
+            forgetAt = now + .seconds(60)
+            let forgotten = ledger.forgetTombstones(at: moment.wall)
+            if !forgotten.isEmpty { schedule.changed() }
+            verifications.forgetIdle(at: now)
+        }
+        if let due = broadcastAt, due <= now {
+            broadcastAt = now + broadcastDelay()
+            if !ledger.storage.isEmpty {
+                counters.blocksPublished += 1
+                effects.append(.publish(ledger.block(at: moment.wall)))
+            }
+        }
+        return effects
+    }
+
+    // MARK: heartbeat
+
+    private var own: LedgerText { LedgerText(identity.peerID.description) }
+
+    private var beats: Bool {
+        configuration.beatsWithoutAddress
+            || ledger.storage[.machines]?.values.contains { $0.owner == own && !$0.isDeleted } == true
+    }
+
+    private mutating func heartbeat(_ moment: Moment) -> [Effect] {
+        let period = stockPeers > 0 ? configuration.stockHeartbeat : configuration.ownHeartbeat
+        guard beats else {
+            // It begins with the first address, which comes as a local write.
+            heartbeatAt = moment.instant + period
+            return []
+        }
+        let wanted = generator.duration(in: (period * 9 / 10)...period)
+        if let age = heartbeatAge(moment.wall), age < period * 9 / 10 {
+            heartbeatAt = moment.instant + (wanted - age)
+            return []
+        }
+        heartbeatAt = moment.instant + wanted
+        return publish(beat(moment).map { [$0] } ?? [], moment)
+    }
+
+    /// How old this node's heartbeat is; nil when there is none, or one from the future, which stems
+    /// from a clock that has been set back and is to be replaced.
+    private func heartbeatAge(_ now: UnixTime) -> Duration? {
+        guard let entry = ledger.entry(EntryID(.healthcheck, own)), !entry.isDeleted, entry.owner == own
+        else {
+            return nil
+        }
+        let written = UnixTime(seconds: entry.updatedAt)
+        return written <= now ? now - written : nil
+    }
+
+    private mutating func beat(_ moment: Moment) -> EntryChange? {
+        let value = LedgerText("\"\(GoTime.rfc3339(moment.wall))\"")
+        // It cannot be refused: the key is this node's own, and only its version could be exhausted.
+        return try? ledger.put(EntryID(.healthcheck, own), value: value, by: identity, at: moment.wall)
+    }
+}

@@ -1,0 +1,431 @@
+import Ledger
+import LibP2P
+import MeshNetwork
+import Testing
+import Timing
+
+@Suite("Replication")
+struct ReplicationTests {
+    @Test("a local change is everywhere within the time that a message takes")
+    func delta() {
+        var world = ReplicationWorld(seed: 1)
+        for _ in 0..<3 { world.add() }
+        world.linkAll()
+        world.advance(.seconds(1))
+        let id = EntryID("kairos", "role")
+        world.put(0, id, "\"master\"")
+        world.advance(.milliseconds(25))
+        for node in world.nodes {
+            #expect(node.core.ledger.value(id) == "\"master\"")
+            #expect(node.changes.map(\.id) == [id])
+        }
+        // Only what changed travelled, in one message for each receiver.
+        #expect(world.nodes[0].published == 1 && world.nodes[1].published == 0)
+    }
+
+    @Test("a node that joins gets everything from whoever it meets first", arguments: [10, 300, 2000])
+    func joining(entries: Int) {
+        var world = ReplicationWorld(seed: 2)
+        world.add()
+        for start in stride(from: 0, to: entries, by: 100) {
+            let writes = (start..<min(start + 100, entries)).map {
+                Replication.Write.put(
+                    EntryID("kairos", LedgerText("key-\($0)")), value: LedgerText("\"\($0)\""))
+            }
+            world.feed(.write(writes, durable: false), to: 0)
+        }
+        world.add()
+        let before = world.nodes[0].sentBytes
+        world.link(0, 1)
+        world.advance(.seconds(2))
+        #expect(world.disagreement == nil)
+        #expect(world.nodes[1].core.ledger.usage.total.entries == entries)
+        // Each entry travels about once: some 450 bytes of it.
+        #expect(world.nodes[0].sentBytes - before < 700 * entries + 20_000)
+    }
+
+    @Test("of two ledgers that differ in one entry of a thousand, little more than that one travels")
+    func smallDifference() {
+        var world = ReplicationWorld(seed: 3)
+        world.add()
+        world.feed(
+            .write(
+                (0..<1000).map { .put(EntryID("kairos", LedgerText("key-\($0)")), value: "\"x\"") },
+                durable: false),
+            to: 0)
+        let stored = world.nodes[0].core.ledger.delta(of: world.nodes[0].changes.map(\.id), at: world.epoch)
+        world.add(stored: stored)
+        world.put(1, EntryID("kairos", "key-500"), "\"new\"")
+        let before = (world.nodes[0].sentBytes, world.nodes[1].sentBytes)
+        world.link(0, 1)
+        world.advance(.seconds(2))
+        #expect(world.disagreement == nil)
+        #expect(world.nodes[0].core.ledger.value(bucket: "kairos", key: "key-500") == "\"new\"")
+        let travelled = world.nodes[0].sentBytes - before.0 + world.nodes[1].sentBytes - before.1
+        #expect(travelled < 4000, "\(travelled) bytes")
+    }
+
+    @Test(
+        "two halves that wrote on their own agree soon after they meet again",
+        arguments: 1...12 as ClosedRange<UInt64>)
+    func partition(seed: UInt64) {
+        var world = ReplicationWorld(seed: seed)
+        for _ in 0..<6 { world.add() }
+        world.linkAll()
+        world.advance(.seconds(1))
+        world.partition([0, 1, 2], [3, 4, 5])
+        for step in 0..<60 {
+            let node = step % 6
+            let key = LedgerText("key-\(Int.random(in: 0..<8, using: &world.generator))")
+            switch step % 4 {
+            case 0: world.put(node, EntryID("kairos", key), LedgerText("\"\(step)\""))
+            case 1:
+                world.put(
+                    node, EntryID(.kairosElection, world.owner(node)), LedgerText("{\"ballot\":\(step)}"))
+            case 2:
+                world.put(
+                    node, EntryID(.services, LedgerText("\(key)-\(node)")),
+                    LedgerText("{\"PeerID\":\"\(world.owner(node))\"}"))
+            default: world.feed(.write([.delete(EntryID("kairos", key))], durable: false), to: node)
+            }
+            world.advance(.milliseconds(300))
+        }
+        #expect(!world.agree)
+        world.link(2, 3)
+        world.advance(.seconds(3))
+        #expect(world.disagreement == nil, "seed \(seed)")
+    }
+
+    @Test(
+        "nodes agree although the room loses two messages of three", arguments: 1...4 as ClosedRange<UInt64>)
+    func lossyRoom(seed: UInt64) {
+        var world = ReplicationWorld(seed: seed)
+        for _ in 0..<5 { world.add() }
+        world.linkAll()
+        world.loss = 0.66
+        for step in 0..<40 {
+            world.put(step % 5, EntryID("kairos", LedgerText("\(step % 7)")), LedgerText("\"\(step)\""))
+            world.advance(.milliseconds(500))
+        }
+        world.advance(.seconds(90))
+        #expect(world.disagreement == nil, "seed \(seed)")
+    }
+
+    @Test("ten idle nodes send far less than a kilobyte a second each")
+    func idleTraffic() {
+        var world = ReplicationWorld(seed: 5)
+        for _ in 0..<10 { world.add() }
+        world.linkAll()
+        for node in 0..<10 {
+            world.put(
+                node, EntryID(.machines, LedgerText("10.1.0.\(node + 1)")),
+                LedgerText("{\"PeerID\":\"\(world.owner(node))\"}"))
+        }
+        world.advance(.seconds(600))
+        let before = world.nodes.map(\.sentBytes)
+        world.advance(.seconds(3600))
+        for (node, start) in zip(world.nodes, before) {
+            let rate = Double(node.sentBytes - start) / 3600
+            #expect(rate < 60, "\(rate) bytes a second")
+        }
+        #expect(world.disagreement == nil)
+        // All the while every node's address stayed its own.
+        let now = world.moment(0).wall
+        let liveness = world.nodes[0].core.ledger.liveness(at: now)
+        for node in 0..<10 { #expect(liveness.isLive(world.owner(node))) }
+    }
+
+    @Test("the heartbeat begins with the first address, in the same block")
+    func heartbeat() {
+        var world = ReplicationWorld(seed: 6)
+        for _ in 0..<2 { world.add() }
+        world.linkAll()
+        world.advance(.seconds(900))
+        #expect(world.nodes[0].core.ledger.entries(in: .healthcheck).isEmpty)
+        let machine = EntryID(.machines, "10.1.0.1")
+        world.put(0, machine, LedgerText("{\"PeerID\":\"\(world.owner(0))\"}"))
+        #expect(world.nodes[0].published == 1)
+        world.advance(.milliseconds(25))
+        #expect(world.nodes[1].core.ledger.availableNodes(at: world.moment(1).wall) == [world.owner(0)])
+        // It never comes near its end, and is not renewed more often than it must be.
+        var renewals = 0
+        for _ in 0..<720 {
+            world.advance(.seconds(5))
+            let wall = world.moment(1).wall
+            #expect(world.nodes[1].core.ledger.liveness(at: wall + .seconds(60)).isLive(world.owner(0)))
+        }
+        renewals = world.nodes[1].changes.filter { $0.id.bucket == .healthcheck }.count
+        #expect((9...14).contains(renewals), "\(renewals) in an hour")
+    }
+
+    @Test("a restarted node renews its heartbeat at once when it is old, and not when it is fresh")
+    func heartbeatAfterRestart() {
+        for (pause, expected) in [(Duration.seconds(400), 1), (.seconds(30), 0)] {
+            var world = ReplicationWorld(seed: 7)
+            world.add()
+            world.put(0, EntryID(.machines, "10.1.0.1"), LedgerText("{\"PeerID\":\"\(world.owner(0))\"}"))
+            let stored = world.nodes[0].core.ledger.delta(
+                of: world.nodes[0].changes.map(\.id), at: world.epoch)
+            let identity = world.nodes[0].identity
+            world.nodes = []
+            world.skew = []
+            world.now += pause
+            world.add(stored: stored, identity: identity)
+            world.advance(.seconds(1))
+            #expect(world.nodes[0].published == expected)
+        }
+    }
+
+    // MARK: stock nodes
+
+    @Test(
+        "without stock nodes no whole block is ever broadcast; with one, it learns everything within seconds")
+    func stockNode() {
+        var world = ReplicationWorld(seed: 8)
+        for _ in 0..<3 { world.add() }
+        world.linkAll()
+        for key in 0..<5 { world.put(0, EntryID("kairos", LedgerText("\(key)")), "\"x\"") }
+        world.advance(.seconds(1800))
+        #expect(world.nodes.allSatisfy { $0.core.counters.blocksPublished == 0 })
+        let stock = world.add()
+        world.nodes[stock].isStock = true
+        for node in 0..<3 {
+            world.link(node, stock)
+            world.feed(.stockPeers(1), to: node)
+        }
+        world.advance(.seconds(2))
+        #expect(world.nodes[stock].core.ledger.usage.total.entries == 5)
+        // One of three says it; the others keep quiet because it was said.
+        let before = world.nodes.map(\.core.counters.blocksPublished).reduce(0, +)
+        world.advance(.seconds(600))
+        let published = world.nodes.map(\.core.counters.blocksPublished).reduce(0, +) - before
+        #expect((40...130).contains(published), "\(published) blocks in ten minutes")
+        for node in 0..<3 { world.feed(.stockPeers(0), to: node) }
+        let after = world.nodes.map(\.core.counters.blocksPublished)
+        world.advance(.seconds(600))
+        #expect(world.nodes.map(\.core.counters.blocksPublished) == after)
+    }
+
+    @Test("while a stock node is there the heartbeat is renewed every two minutes")
+    func stockHeartbeat() {
+        var world = ReplicationWorld(seed: 9)
+        world.add()
+        world.put(0, EntryID(.machines, "10.1.0.1"), LedgerText("{\"PeerID\":\"\(world.owner(0))\"}"))
+        world.feed(.stockPeers(1), to: 0)
+        world.advance(.seconds(3600))
+        let renewals = world.nodes[0].changes.filter { $0.id.bucket == .healthcheck }.count
+        #expect((30...36).contains(renewals), "\(renewals) in an hour")
+    }
+
+    // MARK: abuse
+
+    @Test("forged, stale and replayed blocks change nothing")
+    func forgeries() {
+        var world = ReplicationWorld(seed: 10)
+        for _ in 0..<3 { world.add() }
+        world.linkAll()
+        let machine = EntryID(.machines, "10.1.0.1")
+        world.put(0, machine, LedgerText("{\"PeerID\":\"\(world.owner(0))\"}"))
+        let old = world.nodes[0].core.ledger.delta(of: [machine], at: world.epoch)
+        world.advance(.seconds(1))
+        world.put(0, machine, LedgerText("{\"PeerID\":\"\(world.owner(0))\",\"Hostname\":\"h\"}"))
+        world.advance(.seconds(1))
+        let before = world.nodes[1].core.ledger.storage
+        let count = world.nodes[1].changes.count
+        var forged = Entry(value: LedgerText("{\"PeerID\":\"\(world.owner(2))\"}"), version: .max)
+        forged.sign(at: machine, with: world.nodes[2].identity)
+        var claimed = forged
+        claimed.owner = world.owner(0)
+        let unsigned = Entry(value: "{}", version: .max)
+        for entry in [forged, claimed, unsigned] {
+            let block = Block(storage: [.machines: ["10.1.0.1": entry]])
+            world.feed(.roomBlock(block, author: world.peer(2)), to: 1)
+            world.feed(.frame(world.peer(2), LedgerFrame.entries(block).encoded), to: 1)
+        }
+        for _ in 0..<50 { world.feed(.roomBlock(old, author: world.peer(0)), to: 1) }
+        #expect(world.nodes[1].core.ledger.storage == before)
+        #expect(world.nodes[1].changes.count == count)
+    }
+
+    @Test("a peer that is not admitted is not listened to")
+    func strangers() {
+        var world = ReplicationWorld(seed: 11)
+        world.add()
+        world.add()
+        let block = Block(storage: ["kairos": ["a": Entry(value: "1")]])
+        world.feed(.frame(world.peer(1), LedgerFrame.entries(block).encoded), to: 0)
+        #expect(world.nodes[0].core.ledger.storage.isEmpty)
+        #expect(world.nodes[0].core.counters.framesReceived == 0)
+    }
+
+    @Test("a peer that sends frames without end is answered within its share")
+    func flood() {
+        var world = ReplicationWorld(seed: 12)
+        world.add()
+        world.add()
+        world.feed(
+            .write(
+                (0..<200).map { .put(EntryID("kairos", LedgerText("\($0)")), value: "\"x\"") }, durable: false
+            ), to: 0)
+        world.link(0, 1)
+        world.advance(.seconds(2))
+        var digest = world.nodes[0].core.ledger
+        let places = digest.digest().items.map(\.place)
+        let before = world.nodes[0].core.counters
+        for _ in 0..<5000 { world.feed(.frame(world.peer(1), LedgerFrame.want(places).encoded), to: 0) }
+        let after = world.nodes[0].core.counters
+        #expect(after.framesReceived - before.framesReceived <= 512)
+        #expect(after.frameBytesSent - before.frameBytesSent <= 9 << 20)
+        #expect(after.rateLimited > 4000)
+        // Its share comes back with time.
+        world.advance(.seconds(30))
+        world.feed(.frame(world.peer(1), LedgerFrame.want(Array(places.prefix(1))).encoded), to: 0)
+        #expect(world.nodes[0].core.counters.framesReceived == after.framesReceived + 1)
+    }
+
+    @Test("an author whose blocks cost more checks than its share is not opened for a while")
+    func verificationBudget() {
+        var world = ReplicationWorld(seed: 13)
+        world.add()
+        let author = Identity.generate()
+        let id = EntryID(.kairosElection, "x")
+        var checked = 0
+        while world.nodes[0].core.allowsRoomMessage(from: author.peerID, bytes: 100, at: world.now),
+            checked < 20_000
+        {
+            var block = Block()
+            for number in 0..<500 {
+                let junk = Entry(
+                    value: LedgerText("\(checked)-\(number)"), owner: LedgerText(author.peerID.description),
+                    signature: [UInt8](repeating: 1, count: 64))
+                block.storage[id.bucket, default: [:]][LedgerText("\(number)")] = junk
+            }
+            world.feed(.roomBlock(block, author: author.peerID), to: 0)
+            checked += 500
+        }
+        #expect(checked < 10_000)
+        let other = world.nodes[0].core.allowsRoomMessage(
+            from: Identity.generate().peerID, bytes: 1, at: world.now)
+        let later = world.nodes[0].core.allowsRoomMessage(
+            from: author.peerID, bytes: 1, at: world.now + .seconds(60))
+        #expect(other && later)
+    }
+
+    @Test("two ledgers that cannot agree do not keep one another busy")
+    func stubbornDifference() {
+        var world = ReplicationWorld(seed: 14)
+        var strict = Replication.Configuration()
+        strict.ledger.limits.maximumValueBytes = 10
+        world.add()
+        world.add(configuration: strict)
+        world.put(0, EntryID("kairos", "long"), "\"a value that the other refuses\"")
+        world.link(0, 1)
+        world.advance(.seconds(5))
+        #expect(!world.agree)
+        let before = world.nodes.map(\.sentBytes).reduce(0, +)
+        world.advance(.seconds(3600))
+        let travelled = world.nodes.map(\.sentBytes).reduce(0, +) - before
+        #expect(travelled < 60_000, "\(travelled) bytes in an hour")
+    }
+
+    // MARK: persistence
+
+    @Test("changes reach the disk within a second, durable ones at once, and nothing is written idly")
+    func persistence() {
+        var world = ReplicationWorld(seed: 15)
+        world.add()
+        world.put(0, EntryID("kairos", "a"), "1")
+        world.put(0, EntryID("kairos", "b"), "1")
+        world.advance(.seconds(1))
+        let first = world.nodes[0].snapshots.count
+        #expect((1...2).contains(first))
+        #expect(world.nodes[0].snapshots.last?.entryCount == 2)
+        world.put(0, EntryID("kairos", "c"), "1", durable: true)
+        #expect(world.nodes[0].snapshots.count == first + 1)
+        world.advance(.seconds(600))
+        #expect(world.nodes[0].snapshots.count == first + 1)
+        #expect(!world.nodes[0].core.hasUnsavedChanges)
+    }
+
+    @Test("a refused write says why and does not hold up the others of its batch")
+    func refusal() {
+        var world = ReplicationWorld(seed: 16)
+        world.add()
+        let foreign = EntryID(.kairosElection, "somebody else")
+        world.feed(
+            .write([.put(foreign, value: "1"), .put(EntryID("kairos", "a"), value: "1")], durable: false),
+            to: 0)
+        #expect(world.nodes[0].refusals == [.wouldBeRejected(foreign, .ownerMismatch)])
+        #expect(world.nodes[0].changes.map(\.id) == [EntryID("kairos", "a")])
+    }
+}
+
+@Suite("Ledger frames")
+struct LedgerFrameTests {
+    private func samples() -> [LedgerFrame] {
+        let place = EntryID("a", "b").fingerprint
+        let prefix = LedgerDigest.Prefix(nibbles: [place.nibble(0), place.nibble(1)]) ?? .whole
+        return [
+            .summary(place), .equal, .want([place, .zero]), .want([]),
+            .branches([.init(prefix: prefix, children: Array(repeating: place, count: 16))]),
+            .leaves([
+                .init(prefix: prefix, items: [.init(place: place, version: .max, fingerprint: .zero)]),
+                .init(prefix: .whole, items: []),
+            ]),
+            .entries(
+                Block(storage: ["a": ["b": Entry(value: "\"v\"", owner: "o", version: 3, signature: [1])]])),
+        ]
+    }
+
+    @Test("a frame survives its bytes")
+    func roundTrip() throws {
+        for frame in samples() { #expect(try LedgerFrame(decoding: frame.encoded) == frame) }
+        #expect(LedgerFrame.summary(.zero).encoded.count == 17)
+    }
+
+    @Test("a frame that ends early, goes on, or goes over a limit is refused")
+    func refusals() {
+        for frame in samples() {
+            let bytes = frame.encoded
+            for length in 0..<bytes.count {
+                #expect(throws: LedgerFrameError.self) {
+                    try LedgerFrame(decoding: Array(bytes.prefix(length)))
+                }
+            }
+            #expect(throws: LedgerFrameError.self) { try LedgerFrame(decoding: bytes + [1]) }
+        }
+        #expect(throws: LedgerFrameError.tooLarge) {
+            try LedgerFrame(decoding: [UInt8](repeating: 1, count: LedgerFrame.maximumLength + 1))
+        }
+        #expect(throws: LedgerFrameError.unknownKind) { try LedgerFrame(decoding: [9]) }
+        let children = Array(repeating: Fingerprint.zero, count: 16)
+        let twice = LedgerFrame.branches([
+            .init(prefix: .whole, children: children), .init(prefix: .whole, children: children),
+        ])
+        #expect(throws: LedgerFrameError.malformed) { try LedgerFrame(decoding: twice.encoded) }
+        let foreign = LedgerFrame.leaves([
+            .init(
+                prefix: LedgerDigest.Prefix(nibbles: [1]) ?? .whole,
+                items: [.init(place: .zero, version: 1, fingerprint: .zero)])
+        ])
+        #expect(throws: LedgerFrameError.malformed) { try LedgerFrame(decoding: foreign.encoded) }
+    }
+
+    @Test("no bytes make the decoder trap", arguments: [41, 42] as [UInt64])
+    func fuzz(seed: UInt64) {
+        var generator = SeededGenerator(seed: seed)
+        let samples = samples().map(\.encoded)
+        for _ in 0..<5000 {
+            var bytes = samples.randomElement(using: &generator) ?? []
+            for _ in 0..<Int.random(in: 0...3, using: &generator) {
+                bytes[Int.random(in: 0..<bytes.count, using: &generator)] = .random(
+                    in: 0...255, using: &generator)
+            }
+            _ = try? LedgerFrame(decoding: bytes)
+            let noise = (0..<Int.random(in: 0..<40, using: &generator)).map { _ in
+                UInt8.random(in: 0...255, using: &generator)
+            }
+            _ = try? LedgerFrame(decoding: noise)
+        }
+    }
+}
