@@ -210,6 +210,7 @@ struct APIServerTests {
     @Test("requests that are too large, carry a body or are no HTTP are refused, and the server goes on")
     func badRequests() async throws {
         try await withDirectory { directory in
+            let head = "GET /api/v1/status HTTP/1.1\r\nhost: x\r\nconnection: close\r\n"
             try await withServer(at: directory + "/api.sock") { socket in
                 for (request, code) in [
                     ("GET /api/v1/status HTTP/1.1\r\nhost: x\r\ncontent-length: 9999999\r\n\r\n", "413"),
@@ -218,14 +219,19 @@ struct APIServerTests {
                         "413"
                     ),
                     ("nonsense\r\n\r\n", "400"),
-                    ("GET / HTTP/1.1\r\nhost: x\r\nx: \(String(repeating: "y", count: 20_000))\r\n\r\n", ""),
-                    ("GET / HTTP/1.1\r\n" + String(repeating: "a: b\r\n", count: 100) + "\r\n", ""),
-                    ("GET /\(String(repeating: "y", count: 100_000)) HTTP/1.1\r\n\r\n", ""),
+                    // One that is right, so that the others are refused for what is wrong with them.
+                    ("\(head)x: y\r\n\r\n", "200"),
+                    ("\(head)x: \(String(repeating: "y", count: 20_000))\r\n\r\n", ""),
+                    (head + String(repeating: "a: b\r\n", count: 100) + "\r\n", ""),
+                    (
+                        head.replacing("status", with: "status?" + String(repeating: "y", count: 100_000))
+                            + "\r\n", ""
+                    ),
                 ] {
                     let answer = try await raw(request, to: socket.path)
-                    #expect(
-                        answer.hasPrefix("HTTP/1.1 \(code)")
-                            || (code.isEmpty && (answer.isEmpty || !answer.contains("200"))), "\(answer)")
+                    // How a decoder's limit is told differs; that it is not answered counts.
+                    let isRefused = !answer.hasPrefix("HTTP/1.1 200")
+                    #expect(code.isEmpty ? isRefused : answer.hasPrefix("HTTP/1.1 \(code)"), "\(answer)")
                     try await expectStatus(client(socket))
                 }
             }
@@ -303,12 +309,14 @@ struct APIServerTests {
             DispatchQueue.global().async {
                 let bytes = Array(request.utf8)
                 _ = send(descriptor, bytes, bytes.count, Int32(MSG_NOSIGNAL))
-                if !request.isEmpty && request.hasSuffix("\r\n") { shutdown(descriptor, Int32(SHUT_WR)) }
                 var answer: [UInt8] = []
                 var buffer = [UInt8](repeating: 0, count: 65_536)
                 while true {
                     let count = recv(descriptor, &buffer, buffer.count, 0)
-                    guard count > 0 else { break }
+                    guard count > 0 else {
+                        if count < 0 && errno == EAGAIN { answer += Array("(still open after 5 s)".utf8) }
+                        break
+                    }
                     answer += buffer[..<count]
                 }
                 continuation.resume(returning: String(decoding: answer, as: UTF8.self))

@@ -41,6 +41,7 @@ struct MergeTests {
     @Test("lists that begin with a map are concatenated")
     func concatenation() throws {
         #expect(texts(try merge("a: [{x: 1}]", "a: [{x: 1}, y]")["a"]?.value) == ["a map", "a map", "y"])
+        #expect(texts(try merge("a: [{x: 1}, y]", "a: [y]")["a"]?.value) == ["a map", "y", "y"])
     }
 
     @Test("an empty list takes what comes later")
