@@ -22,11 +22,15 @@ package struct Replication: Sendable {
         /// outdone.
         case put(EntryID, value: LedgerText, above: UInt64 = 0)
         case delete(EntryID)
+        /// Publishes a tombstone over this node's own entry of `version`, which others hold and this
+        /// ledger does not, and stores nothing (`Ledger.retraction`).
+        case retract(EntryID, version: UInt64)
 
         package var id: EntryID {
             switch self {
             case .put(let id, _, _): id
             case .delete(let id): id
+            case .retract(let id, _): id
             }
         }
 
@@ -206,6 +210,12 @@ package struct Replication: Sendable {
             changes.append(beat)
         }
         for write in writes {
+            if case .retract(let id, let version) = write {
+                if let tombstone = ledger.retraction(of: id, version: version, by: identity, at: moment.wall) {
+                    effects.append(.publish(Block(storage: [id.bucket: [id.key: tombstone]])))
+                }
+                continue
+            }
             do {
                 if let change = try apply(write, moment.wall) { changes.append(change) }
             } catch {
@@ -220,6 +230,8 @@ package struct Replication: Sendable {
         case .put(let id, let value, let floor):
             try ledger.put(id, value: value, above: floor, by: identity, at: now)
         case .delete(let id): try ledger.delete(id, by: identity, at: now)
+        // Changes nothing here; `write` publishes it.
+        case .retract: nil
         }
     }
 

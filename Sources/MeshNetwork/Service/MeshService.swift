@@ -90,6 +90,12 @@ package final class MeshService: Sendable {
         write([.delete(id)], durable: durable)
     }
 
+    /// Takes back an entry of this node's that others hold with `version` and this ledger does not.
+    @discardableResult
+    package func retract(_ id: EntryID, version: UInt64) -> EventLoopFuture<Void> {
+        write([.retract(id, version: version)])
+    }
+
     /// Makes several changes that travel together. Those that can be made are, also when another one
     /// is refused; the future then fails with the first refusal.
     @discardableResult
