@@ -23,7 +23,7 @@ struct KairosAgent: AsyncParsableCommand {
             73 cannot create a file, 74 input or output error, 77 no permission, 78 wrong configuration.
             """,
         version: AgentVersion.current,
-        subcommands: [P2PCommand.self, UUIDCommand.self, VersionCommand.self])
+        subcommands: [StartCommand.self, P2PCommand.self, UUIDCommand.self, VersionCommand.self])
 }
 
 /// `kairos-agent uuid`.

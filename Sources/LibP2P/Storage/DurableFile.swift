@@ -157,6 +157,9 @@ package struct FileError: Error, Hashable, CustomStringConvertible {
         self.code = code
     }
 
+    /// Whether it is a matter of who may do it, which no repair of the disk would change.
+    package var isPermission: Bool { code == EACCES || code == EPERM }
+
     package var description: String {
         "cannot \(action) \(path): \(strerror(code).map { String(cString: $0) } ?? "error \(code)")"
     }

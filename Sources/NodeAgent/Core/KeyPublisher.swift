@@ -40,6 +40,11 @@ package struct KeyPublisher: Sendable {
     package struct Write: Hashable, Sendable {
         package let id: EntryID
         package let value: String
+
+        package init(id: EntryID, value: String) {
+            self.id = id
+            self.value = value
+        }
     }
 
     private let uuid: String

@@ -19,13 +19,13 @@ package struct LedgerBoard: Sendable {
     private let networkID: String
     private let stockBucket: LedgerText
     private var records: [VirtualAddress: MachineRecord] = [:]
-    private(set) var machines: [VirtualAddress: MachineEntry] = [:]
+    package private(set) var machines: [VirtualAddress: MachineEntry] = [:]
     /// When each peer's heartbeat says that it was alive.
-    private(set) var heartbeats: [String: UnixTime] = [:]
+    package private(set) var heartbeats: [String: UnixTime] = [:]
     /// The offers of servers, by the peer that signed them.
-    private(set) var joinFacts: [PeerID: JoinFacts] = [:]
+    package private(set) var joinFacts: [PeerID: JoinFacts] = [:]
     /// The values of the Kairos bucket, as entry texts.
-    private(set) var stock: [String: String] = [:]
+    package private(set) var stock: [String: String] = [:]
 
     /// How long a heartbeat counts (contract/wire.md J.8).
     package static let heartbeatLifetime = Duration.seconds(480)

@@ -1,0 +1,375 @@
+internal import AgentAPI
+internal import CloudConfig
+internal import Coordination
+internal import GossipSub
+internal import K3s
+internal import Ledger
+internal import LibP2P
+internal import Logging
+internal import MeshNetwork
+internal import MulticastDNS
+internal import Multiformats
+internal import NIOCore
+internal import NIOPosix
+internal import ServiceLifecycle
+internal import Systemd
+internal import Timing
+internal import UnixSignals
+internal import VPN
+
+/// The running parts of one agent. Made bottom up; stopped top down.
+struct Composition: Sendable {
+    private let logger: Logger
+    private let group: MultiThreadedEventLoopGroup
+    private let files: NIOThreadPool
+    private let swarm: Swarm
+    private let mesh: MeshService
+    private let discovery: MulticastDNSService?
+    private let vpn: VPNService
+    private let node: NodeService
+    private let k3s: K3sRunner
+    private let manager: any ServiceManager
+    private let stopsK3s: Bool
+    private let disk: NodeDisk
+    private let api: APIServer
+    private let reporter: StatusReporter
+
+    // MARK: making
+
+    static func make(
+        paths: NodePaths, configuration: NodeConfiguration, settings: NodeSettings, logger: Logger
+    ) async throws(AgentFailure) -> Composition {
+        let group = MultiThreadedEventLoopGroup(numberOfThreads: 2)
+        let files = NIOThreadPool(numberOfThreads: 1)
+        files.start()
+        do {
+            return try await build(
+                paths: paths, configuration: configuration, settings: settings, logger: logger, group: group,
+                files: files)
+        } catch {
+            try? await group.shutdownGracefully()
+            try? await files.shutdownGracefully()
+            throw (error as? AgentFailure) ?? AgentFailure("\(error)", exitCode: AgentFailure.Code.software)
+        }
+    }
+
+    private static func build(
+        paths: NodePaths, configuration: NodeConfiguration, settings: NodeSettings, logger: Logger,
+        group: MultiThreadedEventLoopGroup, files: NIOThreadPool
+    ) async throws -> Composition {
+        let time = SystemTime()
+        let startedAt = time.now()
+        let identity = try identity(paths)
+        let machine = try machine(paths)
+        let disk = NodeDisk(paths: paths)
+        let election = try restored(
+            try disk.loadElection(at: time.wallClock()), what: "election state", logger: logger)
+        let joinToken = try restored(
+            try disk.loadJoinToken(at: time.wallClock()), what: "join token", logger: logger)
+        let lease = LeaseFile(
+            directory: configuration.p2p?.vpn.leaseDirectory.map { paths.under($0) } ?? paths.leaseDirectory,
+            name: try settings.token.leaseFileName)
+        let leased = try leasedAddress(lease, logger: logger)
+
+        let swarm = try await listen(identity: identity, settings: settings, group: group, logger: logger)
+        var meshConfiguration = MeshConfiguration(
+            token: settings.token, identity: identity, snapshotPath: paths.ledgerSnapshot)
+        meshConfiguration.replication.beatsWithoutAddress = false
+        let mesh: MeshService
+        do {
+            mesh = try await MeshService.start(
+                on: swarm, configuration: meshConfiguration, time: time, logger: logger
+            )
+            .get()
+        } catch let error as SnapshotError {
+            throw AgentFailure(error.description, exitCode: AgentFailure.Code.inputOutput)
+        }
+        let vpn = VPNService(
+            configuration: .init(subnet: settings.claim.subnet, mtu: settings.mtu), host: swarm, time: time,
+            logger: logger, isAdmitted: { mesh.isAdmitted($0) }
+        ) { () throws(TunDeviceError) -> any VPNDevice in
+            try TunDevice.attach(
+                name: settings.interface, subnet: settings.claim.subnet, mtu: settings.mtu)
+        }
+        let core = try core(
+            identity: identity, machine: machine, settings: settings, lease: leased, election: election,
+            joinToken: joinToken, at: time.now())
+        let manager: any ServiceManager
+        let supervision: DesiredState.Supervision
+        if !paths.isRelocated, SystemManager.isBooted {
+            manager = try SystemdManager()
+            supervision = .systemd(agentUnit: "kairos-agent.service")
+        } else {
+            manager = try ChildProcessManager(time: time)
+            supervision = .childProcess
+        }
+        let layout = K3sLayout(root: paths.root.isEmpty ? "/" : paths.root)
+        let k3s = K3sRunner(
+            node: .init(
+                name: NodeName(
+                    previous: FileSystem.content(of: layout.dropIn).flatMap { WrittenConfig($0).nodeName },
+                    hostName: machine.hostName, peerID: identity.peerID.bytes),
+                interface: settings.interface, carriesKubernetes: settings.carriesKubernetes,
+                settings: settings.userSettings, externalDatastore: settings.externalDatastore,
+                layout: layout,
+                supervision: supervision), manager: manager, time: time, logger: logger)
+        let node = try await NodeService.start(
+            core: core,
+            parts: .init(
+                host: swarm, mesh: mesh, vpn: vpn, disk: disk, lease: lease, files: files, time: time,
+                logger: logger,
+                assign: { k3s.assign($0) })
+        ).get()
+        let discovery = try await discover(
+            identity: identity, settings: settings, swarm: swarm, time: time, logger: logger)
+        for (peer, address) in settings.bootstrapPeers where peer != identity.peerID {
+            swarm.setKeepConnected(true, for: peer, addresses: [address])
+        }
+        let reporter = StatusReporter(
+            name: machine.hostName, uuid: machine.uuid, networkID: settings.networkID,
+            prefixLength: settings.claim.subnet.prefixLength, highAvailability: settings.highAvailability,
+            localPeer: identity.peerID, node: node, mesh: mesh, vpn: vpn, k3s: k3s, time: time,
+            startedAt: startedAt,
+            configurationWarnings: configuration.warnings.map(\.description))
+        let api = APIServer(
+            socket: UnixSocket(path: paths.socket), status: reporter, ledger: reporter, clock: time,
+            eventLoopGroup: group, logger: logger)
+        return Composition(
+            logger: logger, group: group, files: files, swarm: swarm, mesh: mesh, discovery: discovery,
+            vpn: vpn,
+            node: node, k3s: k3s, manager: manager, stopsK3s: supervision == .childProcess, disk: disk,
+            api: api,
+            reporter: reporter)
+    }
+
+    private static func identity(_ paths: NodePaths) throws(AgentFailure) -> Identity {
+        do { return try IdentityFile(path: paths.identity).loadOrCreate() } catch {
+            switch error {
+            case .corrupt: throw AgentFailure(error.description, exitCode: AgentFailure.Code.data)
+            case .inaccessible(let cause):
+                throw AgentFailure(
+                    error.description,
+                    exitCode: cause.isPermission
+                        ? AgentFailure.Code.permission : AgentFailure.Code.inputOutput)
+            }
+        }
+    }
+
+    private static func machine(_ paths: NodePaths) throws(AgentFailure) -> MachineIdentity {
+        do {
+            return try MachineIdentity(root: paths.under("/"), environment: ProcessEnvironment.read(["UUID"]))
+        } catch {
+            throw AgentFailure(error.description, exitCode: AgentFailure.Code.data)
+        }
+    }
+
+    private static func restored<Content>(
+        _ recovered: @autoclosure () throws(NodeDiskError) -> NodeDisk.Recovered<Content>, what: String,
+        logger: Logger
+    ) throws(AgentFailure) -> Content? {
+        do {
+            let recovered = try recovered()
+            if case .setAside(let path) = recovered {
+                logger.error(
+                    "the \(what) on disk is damaged and was set aside", metadata: ["kept as": "\(path)"])
+            }
+            return recovered.content
+        } catch {
+            throw AgentFailure(
+                "\(error.description); the node must not go on without its \(what): repair the disk",
+                exitCode: AgentFailure.Code.inputOutput)
+        }
+    }
+
+    private static func leasedAddress(_ lease: LeaseFile, logger: Logger) throws(AgentFailure)
+        -> VirtualAddress?
+    {
+        do throws(LibP2P.FileError) {
+            switch try lease.read() {
+            case .none: return nil
+            case .address(let address): return address
+            case .setAside(let path):
+                logger.warning(
+                    "the lease file held no address and was set aside", metadata: ["kept as": "\(path)"])
+                return nil
+            }
+        } catch {
+            throw AgentFailure(
+                "\(error.description); repair the disk, or remove the file to claim a new address",
+                exitCode: AgentFailure.Code.inputOutput)
+        }
+    }
+
+    private static func listen(
+        identity: Identity, settings: NodeSettings, group: MultiThreadedEventLoopGroup, logger: Logger
+    ) async throws -> Swarm {
+        var configuration = SwarmConfiguration()
+        configuration.agentVersion = PeerInformation.agentPrefix + AgentVersion.current
+        let swarm = try await Swarm.make(
+            identity: identity, security: [NoiseSecurity(identity: identity)], group: group,
+            configuration: configuration
+        ).get()
+        let network = settings.claim.subnet
+        if let address = IPAddress(network.network.description),
+            let subnet = Subnet(address: address, prefixLength: network.prefixLength)
+        {
+            // The tunnel must not be tunnelled (contract/wire.md K.1).
+            swarm.setBlockedSubnets([subnet])
+        }
+        var addresses = settings.listenAddresses
+        if addresses.isEmpty {
+            addresses = [try Multiaddr("/ip4/0.0.0.0/tcp/0"), try Multiaddr("/ip6/::/tcp/0")]
+        }
+        do {
+            let listening = try await swarm.listen(on: addresses).get()
+            logger.info(
+                "listening",
+                metadata: ["peer": "\(identity.peerID)", "addresses": "\(listening.map(\.description))"])
+        } catch {
+            try? await swarm.shutDown().get()
+            throw AgentFailure(
+                "cannot listen on \(addresses.map(\.description).joined(separator: ", ")): \(error); free the port, or"
+                    + " give another one in p2p.vpn.env EDGEVPNLISTENMADDRS",
+                exitCode: AgentFailure.Code.unavailable)
+        }
+        return swarm
+    }
+
+    private static func core(
+        identity: Identity, machine: MachineIdentity, settings: NodeSettings, lease: VirtualAddress?,
+        election restored: ElectionState?, joinToken: String?, at now: Instant
+    ) throws(AgentFailure) -> NodeCore {
+        // Statements of one network and bucket prove nothing in another.
+        let network =
+            settings.token.tag.map { byte in (byte < 16 ? "0" : "") + String(byte, radix: 16) }.joined()
+            + "/" + settings.networkID
+        let scope = ElectionScope(network: network, epoch: 1, quorum: settings.quorum)
+        let claim: AddressClaim
+        do throws(AddressError) {
+            claim = try AddressClaim(
+                configuration: settings.claim,
+                description: MachineEntry(
+                    peerID: identity.peerID.description, hostname: machine.hostName,
+                    address: settings.claim.subnet.network,
+                    version: MachineEntry.implementation + AgentVersion.current), lease: lease)
+        } catch {
+            throw AgentFailure(
+                "p2p.vpn.address: \(error.description); \(error.remedy)",
+                exitCode: AgentFailure.Code.configuration)
+        }
+        let election = FoundingElection(
+            configuration: .init(
+                scope: scope, identity: identity,
+                card: MemberCard(uuid: machine.uuid, name: machine.hostName, forcedRole: settings.forcedRole)),
+            restored: restored, random: .fromSystem(), at: now)
+        return NodeCore(
+            configuration: .init(
+                identity: identity, uuid: machine.uuid, name: machine.hostName, networkID: settings.networkID,
+                scope: scope, forcedRole: settings.forcedRole, highAvailability: settings.highAvailability,
+                apiAddress: settings.claim.apiAddress, fixedToken: settings.fixedToken,
+                runsK3s: settings.runsK3s),
+            claim: claim, election: election, joinToken: joinToken)
+    }
+
+    private static func discover(
+        identity: Identity, settings: NodeSettings, swarm: Swarm, time: any TimeSource, logger: Logger
+    ) async throws -> MulticastDNSService? {
+        guard settings.multicastDNS else { return nil }
+        var configuration = MulticastDNSService.Configuration(
+            discovery: .init(serviceName: settings.token.mdnsName, localPeer: identity.peerID))
+        configuration.excludedInterfaces = InterfaceFilter(
+            InterfaceFilter.containerPatterns + [settings.interface])
+        let settled = configuration
+        let discovery = try await swarm.eventLoop.submit {
+            try MulticastDNSService(
+                configuration: settled, eventLoop: swarm.eventLoop, generator: .fromSystem(), time: time,
+                logger: logger
+            ) { peer, addresses in
+                swarm.setKeepConnected(true, for: peer, addresses: addresses)
+            }
+        }.get()
+        swarm.addObserver { event in
+            if case .listening(let addresses) = event { discovery.updateAddresses(addresses) }
+        }
+        do { try await discovery.start().get() } catch {
+            // Networks without multicast have the bootstrap list.
+            logger.warning("no multicast discovery", metadata: ["reason": "\(error)"])
+        }
+        return discovery
+    }
+
+    // MARK: running
+
+    /// Runs until SIGTERM or SIGINT, then stops everything within `stopTimeout`.
+    func run(stopTimeout: Duration) async throws {
+        var configuration = ServiceGroupConfiguration(
+            services: [
+                .init(
+                    service: ClosureService { try await runParts() },
+                    successTerminationBehavior: .gracefullyShutdownGroup)
+            ],
+            gracefulShutdownSignals: [.sigterm, .sigint], logger: logger)
+        configuration.maximumGracefulShutdownDuration = stopTimeout
+        var failure: (any Error)?
+        do { try await ServiceGroup(configuration: configuration).run() } catch { failure = error }
+        await stop()
+        if let failure { throw failure }
+    }
+
+    private func runParts() async throws {
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask { try await api.run() }
+            group.addTask {
+                await cancelWhenGracefulShutdown {
+                    await k3s.run { report in
+                        if report.hasNodeToken, let token = disk.serverToken { node.serverTokenFound(token) }
+                    }
+                }
+            }
+            group.addTask { await cancelWhenGracefulShutdown { await keepWatchdog() } }
+            // The first part that ends, by shutdown or by failure, ends the others.
+            try await group.next()
+            group.cancelAll()
+        }
+    }
+
+    /// Tells systemd that the node is up, then that it is alive for as long as its loop answers.
+    private func keepWatchdog() async {
+        ServiceNotification.ready(status: "joining the mesh")
+        let interval = ServiceNotification.watchdogInterval.map { $0 / 3 } ?? .seconds(30)
+        var said = ""
+        while !Task.isCancelled {
+            // The status asks the control loop: a loop that hangs lets the watchdog bite.
+            let document = await reporter.status()
+            ServiceNotification.alive()
+            let line =
+                document.waiting.first.map { "waiting for \($0.what)" }
+                ?? "\(document.node.role ?? "member") at \(document.node.address ?? "no address")"
+            if line != said {
+                said = line
+                ServiceNotification.status(line)
+            }
+            do { try await Task.sleep(for: min(interval, .seconds(30))) } catch { return }
+        }
+    }
+
+    private func stop() async {
+        ServiceNotification.stopping()
+        logger.info("stopping")
+        try? await node.stop().get()
+        if stopsK3s { await manager.shutDown() }
+        try? await discovery?.stop().get()
+        vpn.stop()
+        try? await mesh.shutDown().get()
+        try? await swarm.shutDown().get()
+        try? await files.shutdownGracefully()
+        try? await group.shutdownGracefully()
+    }
+}
+
+/// One closure as a service.
+private struct ClosureService: ServiceLifecycle.Service {
+    let body: @Sendable () async throws -> Void
+
+    func run() async throws { try await body() }
+}

@@ -1,0 +1,113 @@
+internal import Coordination
+package import K3s
+package import Logging
+internal import Synchronization
+package import Timing
+internal import VPN
+
+/// Turns assignments into K3s' desired state, and keeps what K3s last reported.
+package final class K3sRunner: Sendable {
+    /// What does not change while the agent runs.
+    package struct Node: Sendable {
+        package let name: NodeName
+        package let interface: String
+        /// Whether Kubernetes' traffic goes over the VPN.
+        package let carriesKubernetes: Bool
+        package let settings: UserSettings
+        package let externalDatastore: String?
+        package let layout: K3sLayout
+        package let supervision: DesiredState.Supervision
+
+        package init(
+            name: NodeName, interface: String, carriesKubernetes: Bool, settings: UserSettings,
+            externalDatastore: String?, layout: K3sLayout, supervision: DesiredState.Supervision
+        ) {
+            self.name = name
+            self.interface = interface
+            self.carriesKubernetes = carriesKubernetes
+            self.settings = settings
+            self.externalDatastore = externalDatastore
+            self.layout = layout
+            self.supervision = supervision
+        }
+    }
+
+    private struct State {
+        var report: K3sReport?
+        var failure: String?
+    }
+
+    package let controller: K3sController
+    private let node: Node
+    private let logger: Logger
+    private let state = Mutex(State())
+
+    package init(node: Node, manager: any ServiceManager, time: any TimeSource, logger: Logger) {
+        self.node = node
+        self.logger = logger
+        controller = K3sController(manager: manager, time: time, logger: logger)
+    }
+
+    /// What K3s last reported.
+    package var report: K3sReport? { state.withLock { $0.report } }
+
+    /// Why the last assignment cannot be configured; nil when it can.
+    package var failure: String? { state.withLock { $0.failure } }
+
+    /// Makes K3s what `assignment` says, as soon as it can be.
+    package func assign(_ assignment: K3sAssignment) {
+        do throws(K3sConfigurationError) {
+            let desired = try desiredState(of: assignment)
+            state.withLock { $0.failure = nil }
+            Task { await controller.desire(desired) }
+        } catch {
+            let text = "\(error)"
+            state.withLock { $0.failure = text }
+            logger.error("K3s cannot be configured", metadata: ["reason": "\(text)"])
+        }
+    }
+
+    /// Keeps K3s as assigned until the task is cancelled. `onReport` is told of every report.
+    package func run(onReport: @escaping @Sendable (K3sReport) -> Void) async {
+        await withTaskGroup { group in
+            let reports = await controller.reports()
+            group.addTask { [self] in
+                for await report in reports {
+                    state.withLock { $0.report = report }
+                    onReport(report)
+                }
+            }
+            group.addTask { [controller] in await controller.run() }
+            await group.waitForAll()
+        }
+    }
+
+    private func desiredState(of assignment: K3sAssignment) throws(K3sConfigurationError) -> DesiredState {
+        let token = try ClusterToken(assignment.token)
+        let role: K3sRole
+        switch assignment.role {
+        case .founder:
+            role = .foundingServer(
+                .init(
+                    token: token, isHighlyAvailable: assignment.highAvailability,
+                    externalDatastore: node.externalDatastore))
+        case .server:
+            role = .server(
+                .init(
+                    server: try ServerURL(assignment.joinURL ?? ""), token: token,
+                    externalDatastore: node.externalDatastore))
+        case .agent:
+            role = .agent(.init(server: try ServerURL(assignment.joinURL ?? ""), token: token))
+        }
+        var network: NodeFacts.Network?
+        if node.carriesKubernetes {
+            network = .init(
+                address: try NodeAddress(assignment.address.description), interface: node.interface)
+        }
+        var apiAddress: NodeAddress?
+        if let address = assignment.apiAddress { apiAddress = try NodeAddress(address.description) }
+        return try DesiredState(
+            role: role, facts: NodeFacts(name: node.name, network: network, apiAddress: apiAddress),
+            settings: node.settings, layout: node.layout, supervision: node.supervision)
+    }
+}

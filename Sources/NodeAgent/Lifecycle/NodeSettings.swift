@@ -1,0 +1,117 @@
+package import CloudConfig
+package import Coordination
+package import K3s
+package import LibP2P
+package import MeshNetwork
+package import Multiformats
+package import VPN
+
+/// What a run is made of, worked out of the cloud-config: every value checked and of its type.
+package struct NodeSettings: Sendable {
+    package let token: NetworkToken
+    package let networkID: String
+    package let quorum: Int
+    package let forcedRole: ForcedRole?
+    package let highAvailability: Bool
+    package let runsK3s: Bool
+    package let claim: AddressClaim.Configuration
+    package let interface: String
+    package let mtu: UInt16
+    package let carriesKubernetes: Bool
+    package let multicastDNS: Bool
+    package let listenAddresses: [Multiaddr]
+    package let bootstrapPeers: [(peer: PeerID, address: Multiaddr)]
+    package let userSettings: UserSettings
+    package let externalDatastore: String?
+    package let fixedToken: String?
+
+    /// Works the settings out.
+    ///
+    /// Throws `AgentFailure` with the exit code for what does not fit together.
+    package init(_ configuration: NodeConfiguration) throws(AgentFailure) {
+        guard let p2p = configuration.p2p, let token = p2p.networkToken else {
+            throw AgentFailure(
+                "no p2p.network_token in the cloud-config: make one with `kairos-agent p2p token generate` and put"
+                    + " the same one on every node", exitCode: AgentFailure.Code.configuration)
+        }
+        self.token = token
+        networkID = p2p.networkID
+        quorum = p2p.requiredNodes
+        forcedRole = p2p.role.map { $0 == .master ? .master : .worker }
+        highAvailability = p2p.isHighlyAvailable
+        runsK3s = p2p.electsRoles
+        interface = p2p.vpn.interfaceName
+        mtu = p2p.vpn.mtu.flatMap(UInt16.init(exactly:)) ?? TunDevice.standardMTU
+        carriesKubernetes = p2p.vpn.carriesKubernetes
+        multicastDNS = p2p.vpn.multicastDNS
+        externalDatastore = p2p.externalDatabase?.revealed
+        do throws(AddressError) {
+            claim = try Self.claim(of: p2p)
+        } catch {
+            throw AgentFailure(
+                "p2p.vpn.address: \(error.description); \(error.remedy)",
+                exitCode: AgentFailure.Code.configuration)
+        }
+        listenAddresses = try p2p.vpn.listenAddresses.map { text throws(AgentFailure) -> Multiaddr in
+            try Self.address(text, key: "EDGEVPNLISTENMADDRS")
+        }
+        bootstrapPeers = try (p2p.bootstrapPeers + p2p.vpn.bootstrapPeers).map {
+            text throws(AgentFailure) -> (peer: PeerID, address: Multiaddr) in
+            let address = try Self.address(text, key: "p2p.bootstrap_peers")
+            guard let bytes = address.peerIDBytes, let peer = try? PeerID(bytes: bytes) else {
+                throw AgentFailure(
+                    "p2p.bootstrap_peers: \(text) does not end in /p2p/<peer ID>",
+                    exitCode: AgentFailure.Code.configuration)
+            }
+            return (peer, try Self.dialable(address, text: text))
+        }
+        userSettings = UserSettings(
+            server: Self.block(configuration.k3s), agent: Self.block(configuration.k3sAgent))
+        do throws(K3sConfigurationError) {
+            fixedToken = try userSettings.clusterToken()?.secret
+        } catch {
+            throw AgentFailure("k3s: \(error)", exitCode: AgentFailure.Code.configuration)
+        }
+    }
+
+    private static func claim(of p2p: P2PConfiguration) throws(AddressError) -> AddressClaim.Configuration {
+        let network: IPv4Interface
+        var fixed: VirtualAddress?
+        switch p2p.vpn.addressing {
+        case .automatic(let given):
+            network = given
+        case .fixed(let given):
+            network = given
+            fixed = VirtualAddress(rawValue: given.address)
+        }
+        let subnet = try VirtualSubnet(
+            containing: VirtualAddress(rawValue: network.address), prefixLength: Int(network.prefixLength))
+        let apiAddress = p2p.vpn.apiAddress.map(VirtualAddress.init(rawValue:)) ?? subnet.standardAPIAddress
+        return AddressClaim.Configuration(
+            subnet: subnet, fixedAddress: fixed, apiAddress: .some(apiAddress),
+            minimumNodes: p2p.requiredNodes)
+    }
+
+    private static func address(_ text: String, key: String) throws(AgentFailure) -> Multiaddr {
+        do { return try Multiaddr(text) } catch {
+            throw AgentFailure(
+                "\(key): \(text) is no multiaddr: \(error)", exitCode: AgentFailure.Code.configuration)
+        }
+    }
+
+    private static func dialable(_ address: Multiaddr, text: String) throws(AgentFailure) -> Multiaddr {
+        guard let dialable = address.withoutPeerID else {
+            throw AgentFailure(
+                "p2p.bootstrap_peers: \(text) has no address before /p2p",
+                exitCode: AgentFailure.Code.configuration)
+        }
+        return dialable
+    }
+
+    private static func block(_ block: KubernetesConfiguration) -> UserSettings.Block {
+        UserSettings.Block(
+            arguments: block.arguments, environment: block.environment.revealed,
+            replacesArguments: block.replacesArguments, replacesEnvironment: block.replacesEnvironment,
+            embeddedRegistry: block.embeddedRegistry)
+    }
+}
