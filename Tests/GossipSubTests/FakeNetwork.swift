@@ -27,9 +27,10 @@ final class FakeNetwork {
     }
 
     /// Connects two hosts and lets each identify the other.
-    func connect(_ first: FakeHost, _ second: FakeHost, protocols: Set<ProtocolID> = ["/meshsub/1.1.0"])
-        throws
-    {
+    func connect(
+        _ first: FakeHost, _ second: FakeHost, protocols: Set<ProtocolID> = ["/meshsub/1.1.0"],
+        agentVersion: String = "github.com/mudler/edgevpn"
+    ) throws {
         for (host, other, direction) in [
             (first, second, ConnectionDirection.outbound), (second, first, ConnectionDirection.inbound),
         ] {
@@ -39,7 +40,7 @@ final class FakeNetwork {
                 localAddress: try Multiaddr("/ip4/10.0.0.2/tcp/1"), channelBinding: [])
             host.emit(.peerConnected(other.localPeer, connection))
             let information = PeerInformation(
-                listenAddresses: [], protocols: protocols, observedAddress: nil, agentVersion: "test")
+                listenAddresses: [], protocols: protocols, observedAddress: nil, agentVersion: agentVersion)
             host.emit(.peerIdentified(other.localPeer, information))
         }
         pump()

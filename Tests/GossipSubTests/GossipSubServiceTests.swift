@@ -102,15 +102,14 @@ struct GossipSubServiceTests {
 
     @Test("after a rotation streams to other kinds of node are new, those between ours are not")
     func rotation() throws {
-        for (protocols, isReplaced): (Set<ProtocolID>, Bool) in [
-            (["/meshsub/1.1.0", "/meshsub/1.3.0"], true),
-            (["/meshsub/1.1.0", "/kairos/ledger/1.0.0"], false),
+        for (agentVersion, isReplaced) in [
+            ("github.com/mudler/edgevpn", true), (PeerInformation.agentPrefix + "1.0", false),
         ] {
             let network = FakeNetwork()
             let (first, second) = (Node(network), Node(network))
             first.service.subscribe(to: "old")
             second.service.subscribe(to: "old")
-            try network.connect(first.host, second.host, protocols: protocols)
+            try network.connect(first.host, second.host, agentVersion: agentVersion)
             let before = try #require(network.streams(from: first.host, to: second.host).first)
             for node in [first, second] {
                 node.service.subscribe(to: "room")

@@ -179,8 +179,7 @@ final class GossipSubDriver {
             feed(keeper: .peerConnected(peer))
         case .peerIdentified(let peer, let information):
             let speaks = information.protocols.contains(GossipSubService.protocolID)
-            let isOurKind = information.protocols.contains { $0.rawValue.hasPrefix("/kairos/") }
-            feed(keeper: .peerIdentified(peer, speaks: speaks, keepsRouter: isOurKind))
+            feed(keeper: .peerIdentified(peer, speaks: speaks, keepsRouter: information.isKairosNode))
         case .peerDisconnected(let peer):
             connected[peer] = nil
             forget(peer)
