@@ -8,7 +8,6 @@ import signal
 import subprocess
 
 from . import program
-from .waiting import wait_until
 
 LAN_CONFIG = """#cloud-config
 hostname: kairoslab-{{{{ trunc 4 .MachineID }}}}
@@ -95,11 +94,11 @@ class Node:
         return subprocess.run(self.command(*command), capture_output=True, text=True, timeout=seconds)
 
     def cli(self, *arguments, seconds=10):
-        """One call of the agent's command line against this node."""
-        return program.call(*arguments, "--root", self.root, namespace=self.namespace, seconds=seconds)
+        """One call of the agent's command line against this node, over its socket below the root."""
+        return program.call(*arguments, "--root", self.root, seconds=seconds)
 
     def status(self):
-        return program.status("--root", self.root, namespace=self.namespace)
+        return program.status("--root", self.root)
 
     def log(self, lines=25):
         return "\n".join((self.read("agent.log") or "").splitlines()[-lines:])
@@ -123,8 +122,3 @@ class Node:
             f"https://{address}:6443/stand-in/nodes", seconds=10,
         )  # fmt: skip
         return {node["name"]: node for node in json.loads(done.stdout)} if done.returncode == 0 else None
-
-
-def wait_for_exit(process, seconds, what):
-    wait_until(lambda: process.poll() is not None, what, seconds, pause=0.02)
-    return process.returncode

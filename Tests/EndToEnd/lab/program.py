@@ -18,12 +18,9 @@ def agent():
     return os.path.abspath(path)
 
 
-def call(*arguments, namespace=None, seconds=10, **options):
+def call(*arguments, seconds=10):
     """Runs the agent with these arguments to its end; returncode, stdout and stderr as text."""
-    command = [agent(), *arguments]
-    if namespace:
-        command = ["ip", "netns", "exec", namespace, *command]
-    return subprocess.run(command, capture_output=True, text=True, timeout=seconds, **options)
+    return subprocess.run([agent(), *arguments], capture_output=True, text=True, timeout=seconds)
 
 
 def new_token():
@@ -34,10 +31,10 @@ def new_token():
     return done.stdout.strip()
 
 
-def status(*arguments, namespace=None, seconds=5):
+def status(*arguments, seconds=5):
     """The status document, or None when the agent does not answer."""
     try:
-        done = call("p2p", "status", "-o", "json", *arguments, namespace=namespace, seconds=seconds)
+        done = call("p2p", "status", "-o", "json", *arguments, seconds=seconds)
     except subprocess.TimeoutExpired:
         return None
     if done.returncode != 0:
