@@ -226,7 +226,8 @@ let package = Package(
         .testTarget(
             name: "SimulationTests",
             dependencies: [
-                "NodeAgent", "K3s", "Coordination", "VPN", "MeshNetwork", "Ledger", "GossipSub", "LibP2P", collections,
+                "NodeAgent", "K3s", "Coordination", "VPN", "MeshNetwork", "Ledger", "GossipSub", "LibP2P",
+                collections,
                 "Multiformats", "Timing", "TestSupport",
             ],
             swiftSettings: settings),

@@ -175,24 +175,24 @@ private struct RegisterText: Codable {
 private struct CertificateText: Codable {
     let scope: ScopeText
     let ballot: BallotText
-    let value_: ValueText
+    let founding: ValueText
     let signatures: [String: Data]
 
     enum CodingKeys: String, CodingKey {
         case scope, ballot, signatures
-        case value_ = "value"
+        case founding = "value"
     }
 
     init(_ certificate: FoundingCertificate) {
         scope = ScopeText(certificate.scope)
         ballot = BallotText(certificate.ballot)
-        value_ = ValueText(certificate.value)
+        founding = ValueText(certificate.value)
         signatures = Dictionary(
             uniqueKeysWithValues: certificate.accepts.map { ($0.acceptor.description, Data($0.signature)) })
     }
 
     var value: FoundingCertificate? {
-        guard let scope = scope.value, let ballot = ballot.value, let value = value_.value,
+        guard let scope = scope.value, let ballot = ballot.value, let value = founding.value,
             signatures.count <= FoundingCertificate.mostAccepts
         else { return nil }
         var accepts: [SignedAccept] = []

@@ -26,9 +26,12 @@ package enum KairosValue {
 
     /// The moment of an advertisement, as its text; nil when the entry is none.
     package static func decodeAdvertisement(_ entry: String) -> String? {
-        struct Advertisement: Decodable { let Time: String }
+        struct Advertisement: Decodable {
+            let time: String
+            enum CodingKeys: String, CodingKey { case time = "Time" }
+        }
         guard let data = unwrap(entry) else { return nil }
-        return (try? JSONDecoder().decode(Advertisement.self, from: data))?.Time
+        return (try? JSONDecoder().decode(Advertisement.self, from: data))?.time
     }
 
     /// The longest entry text that is read, in bytes.

@@ -211,7 +211,8 @@ package struct Replication: Sendable {
         }
         for write in writes {
             if case .retract(let id, let version) = write {
-                if let tombstone = ledger.retraction(of: id, version: version, by: identity, at: moment.wall) {
+                if let tombstone = ledger.retraction(of: id, version: version, by: identity, at: moment.wall)
+                {
                     effects.append(.publish(Block(storage: [id.bucket: [id.key: tombstone]])))
                 }
                 continue
