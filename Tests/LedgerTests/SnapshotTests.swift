@@ -314,6 +314,24 @@ struct SnapshotScheduleTests {
         #expect(!schedule.hasUnsavedChanges)
     }
 
+    @Test("who waits for durability waits for one write, however many changes follow")
+    func waiting() {
+        var schedule = SnapshotSchedule()
+        schedule.changed(urgent: true)
+        let wanted = schedule.changes
+        #expect(schedule.shouldWrite(at: .zero) == true)
+        schedule.changed()
+        // What is asked for is under way; the later change keeps its own time.
+        schedule.finished(succeeded: true, at: .zero)
+        #expect(schedule.savedChanges == wanted && schedule.hasUnsavedChanges)
+        #expect(schedule.nextDeadline == Instant.zero + .seconds(1))
+        schedule.hurry()
+        #expect(schedule.shouldWrite(at: .zero) == true)
+        schedule.hurry()
+        schedule.finished(succeeded: false, at: .zero)
+        #expect(schedule.savedChanges == wanted)
+    }
+
     @Test("a failed write is tried again, later each time")
     func retries() {
         var schedule = SnapshotSchedule()

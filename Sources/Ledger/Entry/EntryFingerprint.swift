@@ -44,9 +44,12 @@ package struct Fingerprint: Hashable, Comparable, Sendable {
 }
 
 extension Entry {
-    /// What tells this entry from every other one: its canonical bytes and its signature.
+    /// What tells this entry from every other one: its canonical bytes and its signature. The time of an
+    /// unsigned one does not count, because it is lost when the entry travels.
     package func fingerprint(at id: EntryID) -> Fingerprint {
-        Fingerprint(of: CanonicalEntry.bytes(of: self, at: id) + (signature ?? []))
+        var entry = self
+        if isBare { entry.updatedAt = 0 }
+        return Fingerprint(of: CanonicalEntry.bytes(of: entry, at: id) + (signature ?? []))
     }
 }
 

@@ -171,6 +171,12 @@ package struct Ledger: Sendable {
         return block
     }
 
+    /// A block of everything that is held, for this node's own disk: it carries no new hash, which
+    /// would take longer than all the rest and which nobody reads.
+    package func snapshot(at now: UnixTime) -> Block {
+        Block(index: index, timestamp: GoTime.timestamp(now), storage: storage, hash: lastHash)
+    }
+
     /// A block of the entries under `ids` alone. Its index is 0: a library-based stock node without
     /// ownership rules adopts whole blocks by index and must not take this one for the ledger.
     package func delta(of ids: some Sequence<EntryID>, at now: UnixTime) -> Block {

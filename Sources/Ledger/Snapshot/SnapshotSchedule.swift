@@ -10,6 +10,10 @@ package struct SnapshotSchedule: Hashable, Sendable {
     private var isWriting = false
     private var notBefore = Instant.zero
     private var failures = 0
+    /// How many changes there were, how many the write under way holds, and how many are on disk.
+    package private(set) var changes: UInt64 = 0
+    private var writing: UInt64 = 0
+    package private(set) var savedChanges: UInt64 = 0
 
     package init(interval: Duration = .seconds(1)) {
         self.interval = interval
@@ -21,7 +25,13 @@ package struct SnapshotSchedule: Hashable, Sendable {
     /// The ledger changed. `urgent` asks for a write at once: an election register, shutdown.
     package mutating func changed(urgent: Bool = false) {
         isDirty = true
+        changes += 1
         if urgent { isUrgent = true }
+    }
+
+    /// Somebody waits for what has changed so far: write it at once, unless that is under way.
+    package mutating func hurry() {
+        if isDirty { isUrgent = true }
     }
 
     /// When to ask again, or nil when there is nothing to write.
@@ -36,6 +46,7 @@ package struct SnapshotSchedule: Hashable, Sendable {
         isWriting = true
         isDirty = false
         isUrgent = false
+        writing = changes
         notBefore = now + interval
         return true
     }
@@ -46,6 +57,7 @@ package struct SnapshotSchedule: Hashable, Sendable {
         isWriting = false
         if succeeded {
             failures = 0
+            savedChanges = writing
             return
         }
         isDirty = true

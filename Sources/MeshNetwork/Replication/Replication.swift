@@ -16,95 +16,6 @@ package import Timing
 ///
 /// Pure: the driver brings peers, blocks, frames and clocks, and carries the effects out.
 package struct Replication: Sendable {
-    /// A change that this node makes.
-    package enum Write: Hashable, Sendable {
-        /// Writes a value, with a version over `above`: that of an entry elsewhere that has to be
-        /// outdone.
-        case put(EntryID, value: LedgerText, above: UInt64 = 0)
-        case delete(EntryID)
-        /// Publishes a tombstone over this node's own entry of `version`, which others hold and this
-        /// ledger does not, and stores nothing (`Ledger.retraction`).
-        case retract(EntryID, version: UInt64)
-
-        package var id: EntryID {
-            switch self {
-            case .put(let id, _, _): id
-            case .delete(let id): id
-            case .retract(let id, _): id
-            }
-        }
-
-        fileprivate var isAddress: Bool {
-            if case .put(let id, _, _) = self { return id.bucket == .machines }
-            return false
-        }
-    }
-
-    package enum Input: Sendable {
-        /// Local changes, published together. `durable` ones are on disk soon, not within a second.
-        case write([Write], durable: Bool)
-        /// A block from the room, by its author.
-        case roomBlock(Block, author: PeerID)
-        case peerAdmitted(PeerID)
-        case peerLeft(PeerID)
-        /// A frame of an admitted peer, without its length.
-        case frame(PeerID, [UInt8])
-        /// How many stock nodes are in the room now.
-        case stockPeers(Int)
-        /// The write that `Effect.persist` asked for ended.
-        case persisted(succeeded: Bool)
-        /// Write what is unsaved at once.
-        case flush
-        case tick
-    }
-
-    package enum Effect: Hashable, Sendable {
-        /// Seal and publish in the room.
-        case publish(Block)
-        /// Send a frame to an admitted peer.
-        case send(PeerID, [UInt8])
-        /// Entries changed, here or elsewhere.
-        case changed([EntryChange])
-        /// Store this block as the snapshot; answered by `Input.persisted`.
-        case persist(Block)
-        /// A local write was refused; the others of its batch were made.
-        case refused(Write, LedgerError)
-        /// A validly signed entry of another node in `machines` was rejected: two nodes want one
-        /// address.
-        case rejected(EntryID, Entry, RejectionReason)
-        /// For the first time since the start, this node knows what another one knows.
-        case caughtUp
-    }
-
-    package struct Configuration: Hashable, Sendable {
-        package var ledger = Ledger.Configuration()
-        /// Renew the heartbeat without an entry in `machines` too: with the VPN switched off.
-        package var beatsWithoutAddress = false
-        /// The heartbeat's period while stock nodes are in the room, and while none is.
-        package var stockHeartbeat = Duration.seconds(120)
-        package var ownHeartbeat = Duration.seconds(360)
-        /// The longest mean wait between whole blocks while stock nodes are in the room.
-        package var broadcastInterval = Duration.seconds(10)
-        /// How often the leader tombstones what expired.
-        package var reapInterval = Duration.seconds(600)
-
-        package init() {}
-    }
-
-    /// What happened so far, for `status`.
-    package struct Counters: Hashable, Sendable {
-        package var deltasPublished = 0
-        package var blocksPublished = 0
-        package var blocksReceived = 0
-        package var framesSent = 0
-        package var frameBytesSent = 0
-        package var framesReceived = 0
-        package var badFrames = 0
-        package var rateLimited = 0
-        package var entriesAccepted = 0
-        package var entriesRejected = 0
-    }
-
     private struct Peer: Sendable {
         var frames: TokenBucket
         var bytes: TokenBucket
@@ -126,6 +37,8 @@ package struct Replication: Sendable {
     private var broadcastAt: Instant?
     private var summaryAt: Instant?
     private var heartbeatAt: Instant?
+    /// What the wall clock showed when the monotonic one began, by the last reading.
+    private var clockStart: UnixTime?
     private var reapAt: Instant
     private var forgetAt: Instant
 
@@ -154,6 +67,11 @@ package struct Replication: Sendable {
     /// Whether changes are not on disk yet.
     package var hasUnsavedChanges: Bool { schedule.hasUnsavedChanges }
 
+    /// How many changes there were since the start, and how many of them are on disk: who waits for
+    /// durability waits until the second has reached what the first is now.
+    package var changeCount: UInt64 { schedule.changes }
+    package var savedChangeCount: UInt64 { schedule.savedChanges }
+
     /// The earliest instant at which `.tick` has something to do.
     package var nextDeadline: Instant? {
         var deadlines = [reapAt, forgetAt]
@@ -173,6 +91,7 @@ package struct Replication: Sendable {
 
     package mutating func receive(_ input: Input, at moment: Moment) -> [Effect] {
         var effects: [Effect]
+        watchClock(moment)
         switch input {
         case .write(let writes, let durable): effects = write(writes, durable: durable, moment)
         case .roomBlock(let block, let author): effects = roomBlock(block, author, moment)
@@ -187,12 +106,12 @@ package struct Replication: Sendable {
             schedule.finished(succeeded: succeeded, at: moment.instant)
             effects = []
         case .flush:
-            if schedule.hasUnsavedChanges { schedule.changed(urgent: true) }
+            schedule.hurry()
             effects = []
         case .tick: effects = tick(moment)
         }
         if schedule.shouldWrite(at: moment.instant) {
-            effects.append(.persist(ledger.block(at: moment.wall)))
+            effects.append(.persist(ledger.snapshot(at: moment.wall)))
         }
         return effects
     }
@@ -314,8 +233,11 @@ package struct Replication: Sendable {
             frames: TokenBucket(capacity: 512, perSecond: 32, at: now),
             bytes: TokenBucket(capacity: 8 << 20, perSecond: 262_144, at: now),
             answers: TokenBucket(capacity: 8 << 20, perSecond: 524_288, at: now))
-        // One of the two begins; the other's timer stands behind it.
-        return identity.peerID < peer ? [summary(to: peer)] : []
+        // One of the two begins; the other stands behind it, in case that frame was lost.
+        if identity.peerID < peer { return [summary(to: peer)] }
+        let backstop = now + generator.duration(in: .milliseconds(1000) ... .milliseconds(1500))
+        summaryAt = summaryAt ?? backstop
+        return []
     }
 
     private mutating func frame(_ bytes: [UInt8], from peer: PeerID, _ moment: Moment) -> [Effect] {
@@ -405,7 +327,11 @@ package struct Replication: Sendable {
         if let due = heartbeatAt, due <= now { effects += heartbeat(moment) }
         if reapAt <= now {
             reapAt = now + configuration.reapInterval
-            effects += publish(ledger.reap(by: identity, at: moment.wall), moment)
+            // A node that sees nobody else live is alone, or its clock is wrong: then all others would
+            // seem expired, and what it tombstones they would not.
+            if ledger.availableNodes(at: moment.wall).count > 1 {
+                effects += publish(ledger.reap(by: identity, at: moment.wall), moment)
+            }
         }
         if forgetAt <= now {
             forgetAt = now + .seconds(60)
@@ -421,6 +347,13 @@ package struct Replication: Sendable {
             }
         }
         return effects
+    }
+
+    /// A wall clock that was set makes the heartbeat look old, or from the future, to everybody.
+    private mutating func watchClock(_ moment: Moment) {
+        let start = moment.wall + (.zero - moment.instant)
+        if let clockStart, abs((start - clockStart).inSeconds) > 30 { heartbeatAt = moment.instant }
+        clockStart = start
     }
 
     // MARK: heartbeat

@@ -34,7 +34,8 @@ final class MeshDriver {
     private var timer: Scheduled<Void>?
     private var counter: RepeatedTask?
     private var isRunning = false
-    private var onSaved: [EventLoopPromise<Void>] = []
+    /// Who waits for how many changes to be on disk.
+    private var onSaved: [(changes: UInt64, promise: EventLoopPromise<Void>)] = []
     /// Effects not carried out yet: carrying one out may feed the core again.
     private var effects: Deque<Replication.Effect> = []
     private var isPerforming = false
@@ -191,11 +192,16 @@ final class MeshDriver {
         snapshotError = error
         feed(.persisted(succeeded: error == nil))
         // Whoever waits for the disk is told of a failure too: waiting on would not help.
-        guard error != nil || !replication.hasUnsavedChanges else { return }
         let waiting = onSaved
         onSaved = []
-        for promise in waiting {
-            if let error { promise.fail(error) } else { promise.succeed(()) }
+        for (changes, promise) in waiting {
+            if let error {
+                promise.fail(error)
+            } else if changes <= replication.savedChangeCount {
+                promise.succeed(())
+            } else {
+                onSaved.append((changes, promise))
+            }
         }
     }
 
@@ -229,7 +235,7 @@ final class MeshDriver {
             promise.succeed(())
             return promise.futureResult
         }
-        onSaved.append(promise)
+        onSaved.append((replication.changeCount, promise))
         feed(.flush)
         return promise.futureResult
     }
