@@ -60,7 +60,7 @@ static int properties(struct systemd_mock *mock, sd_bus_message *call, const cha
         property(reply, "NeedDaemonReload", "b", 1);
         // Values that are not basic are passed over.
         property(reply, "After", "as", 2, "a.service", "b.service");
-        property(reply, "Job", "(uo)", (uint32_t)0, "/");
+        property(reply, "Job", "(uo)", (uint32_t)(strcmp(mock->active, "inactive") == 0 ? 9 : 0), "/job/9");
         property(reply, "ConditionResult", "b", 1);
     } else {
         property(reply, "Result", "s", "success");

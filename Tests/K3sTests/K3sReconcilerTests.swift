@@ -150,7 +150,9 @@ struct K3sReconcilerTests {
         var observation = PlanTests.settled(state, activity: .activating)
         observation.own.detail = "auto-restart"
         observation.own.failure = "exit-code"
-        observation.lastLines = ["starting", "level=fatal msg=\"flag provided but not defined: -disable\""]
+        observation.lastLines = [
+            "starting", "level=fatal msg=\"flag provided but not defined: -disable\"", "Failed to start.",
+        ]
         var report: K3sReport?
         for restarts in 0...3 {
             observation.own.restarts = UInt64(restarts)
@@ -161,7 +163,7 @@ struct K3sReconcilerTests {
         #expect(report?.isCrashLooping == true)
         #expect(report?.waiting?.what.hasPrefix("k3s-agent.service keeps ending") == true)
         #expect(report?.waiting?.what.hasSuffix("-disable\"") == true)
-        #expect(report?.lastLines.count == 2)
+        #expect(report?.lastLines.count == 3)
         observation.own = ServiceStatus(activity: .active, isEnabled: true, restarts: 3)
         observation.lastLines = []
         #expect(Self.report(send(.observed(observation), at: 20))?.waiting == nil)

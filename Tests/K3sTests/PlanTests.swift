@@ -61,6 +61,16 @@ struct PlanTests {
             ])
     }
 
+    @Test("a start that systemd has queued is not asked for again")
+    func queued() throws {
+        let state = try Sample.state(Sample.founding())
+        var observation = Self.settled(state, activity: .inactive)
+        observation.own.isQueued = true
+        #expect(Self.plan(observation, state).actions.isEmpty)
+        observation.own.isQueued = false
+        #expect(Self.names(Self.plan(observation, state)) == ["start server"])
+    }
+
     @Test("the sentinel follows the first success only")
     func sentinel() throws {
         let state = try Sample.state(Sample.founding())

@@ -66,7 +66,8 @@ struct SystemdManagerTests {
         var status = try await manager.status(of: "k3s.service")
         #expect(status.definition == .present && status.activity == .inactive && status.isEnabled == false)
         #expect(
-            status.restarts == 7 && status.needsReload && status.failure == nil && !status.conditionFailed)
+            status.restarts == 7 && status.needsReload && status.failure == nil && !status.conditionFailed
+                && status.isQueued)
         #expect(status.since == UnixTime(seconds: 1_800_000_000))
         try await manager.reloadDefinitions()
         try await manager.enable(service)
@@ -174,6 +175,8 @@ struct SystemdManagerTests {
         }
         #expect(status(["LoadState": .string("masked")]).definition == .masked)
         #expect(status(["LoadState": .string("bad-setting")]).definition == .broken("bad-setting"))
+        #expect(status(["ActiveState": .string("inactive"), "Job": .unsigned(7)]).isQueued)
+        #expect(!status(["ActiveState": .string("activating"), "Job": .unsigned(7)]).isQueued)
         #expect(status(["ActiveState": .string("reloading")]).activity == .active)
         #expect(
             status(["ActiveState": .string("failed")], ["Result": .string("exit-code")]).failure

@@ -96,15 +96,20 @@ package actor K3sController {
         case .observe(let desired): await observe(desired)
         case .carryOut(let actions, let desired): await carryOut(actions, desired)
         case .announce(let lines):
-            for line in lines { logger.notice("k3s: \(line)") }
+            for line in lines { logger.notice("\(line)") }
         case .report(let report):
+            log(report, after: self.report)
             self.report = report
-            log(report)
             observers.removeAll { if case .terminated = $0.yield(report) { true } else { false } }
         }
     }
 
-    private func log(_ report: K3sReport) {
+    private func log(_ report: K3sReport, after last: K3sReport?) {
+        // Lines that K3s writes while it comes up are in its own log.
+        let isNews =
+            last?.unit != report.unit || last?.activity != report.activity
+            || last?.waiting?.since != report.waiting?.since || last?.warnings != report.warnings
+        guard isNews else { return }
         var metadata: Logger.Metadata = ["unit": "\(report.unit)", "activity": "\(report.activity.rawValue)"]
         if let waiting = report.waiting {
             metadata["reason"] = "\(waiting.what)"
@@ -112,11 +117,11 @@ package actor K3sController {
         } else {
             logger.info("K3s runs", metadata: metadata)
         }
-        for warning in report.warnings {
+        for warning in report.warnings where last?.warnings.contains(warning) != true {
             var metadata: Logger.Metadata = ["remedy": "\(warning.remedy)"]
             if let file = warning.file { metadata["file"] = "\(file)" }
             if let key = warning.key { metadata["key"] = "\(key)" }
-            logger.debug("\(warning.what)", metadata: metadata)
+            logger.warning("\(warning.what)", metadata: metadata)
         }
     }
 

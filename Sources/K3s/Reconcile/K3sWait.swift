@@ -7,10 +7,15 @@ enum K3sWait {
         if let obstacle = plan.obstacle { return reason(obstacle) }
         let unit = desired.command.unit
         let own = observation.own
-        let last = observation.lastLines.last.map { ": " + $0 } ?? ""
+        let last = telling(observation.lastLines).map { ": " + $0 } ?? ""
         let look = "see the last lines of `kairos-agent p2p status`, or journalctl -u \(unit)"
         if isCrashLooping {
             return ("\(unit) keeps ending and is restarted (\(own.restarts) times)\(last)", look)
+        }
+        if own.isQueued {
+            return (
+                "\(unit) to be started by systemd, which waits for units before it", "see systemctl list-jobs"
+            )
         }
         switch own.activity {
         case .active: return nil
@@ -26,6 +31,11 @@ enum K3sWait {
             )
         case .inactive: return ("\(unit) to be started", nil)
         }
+    }
+
+    /// The line that says most: K3s' last error, else simply the last.
+    private static func telling(_ lines: [String]) -> String? {
+        lines.last { $0.contains("level=fatal") } ?? lines.last { $0.contains("level=error") } ?? lines.last
     }
 
     private static func reason(_ obstacle: Plan.Obstacle) -> (what: String, remedy: String?) {

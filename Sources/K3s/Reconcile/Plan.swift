@@ -138,7 +138,7 @@ package struct Plan: Hashable, Sendable {
         case .active, .activating:
             if !isApplied { actions += [.restart(command), .recordApplied(fingerprint)] }
         case .inactive, .failed:
-            if mayStart {
+            if mayStart, !observation.own.isQueued {
                 actions.append(.start(command))
                 if !isApplied { actions.append(.recordApplied(fingerprint)) }
             }

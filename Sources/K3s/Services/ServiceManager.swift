@@ -74,13 +74,15 @@ package struct ServiceStatus: Hashable, Sendable {
     package var since: UnixTime?
     /// Whether definitions have changed since they were last read.
     package var needsReload: Bool
+    /// Whether the manager has the start still to do: behind units that are not up yet.
+    package var isQueued: Bool
     /// Whether the last start was passed over, because a condition of the unit did not hold.
     package var conditionFailed: Bool
 
     package init(
         definition: Definition = .present, activity: Activity, detail: String = "", failure: String? = nil,
         isEnabled: Bool? = nil, restarts: UInt64 = 0, since: UnixTime? = nil, needsReload: Bool = false,
-        conditionFailed: Bool = false
+        isQueued: Bool = false, conditionFailed: Bool = false
     ) {
         self.definition = definition
         self.activity = activity
@@ -90,6 +92,7 @@ package struct ServiceStatus: Hashable, Sendable {
         self.restarts = restarts
         self.since = since
         self.needsReload = needsReload
+        self.isQueued = isQueued
         self.conditionFailed = conditionFailed
     }
 

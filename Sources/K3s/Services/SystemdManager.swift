@@ -115,6 +115,7 @@ package final class SystemdManager: ServiceManager {
             failure: state.result.isEmpty || state.result == "success" ? nil : state.result,
             isEnabled: enabled,
             restarts: state.restarts, since: state.since, needsReload: state.needsReload,
+            isQueued: state.hasJob && (activity == .inactive || activity == .failed),
             conditionFailed: state.conditionFailed)
     }
 

@@ -69,6 +69,15 @@ enum BusMessage {
                     properties[name] = value
                 }
                 guard sd_bus_message_exit_container(message) >= 0 else { return false }
+            } else if signature == "(uo)" {
+                // An object with its number, such as a unit's job: the number says whether there is one.
+                guard sd_bus_message_enter_container(message, code("v"), signature) >= 0,
+                    sd_bus_message_enter_container(message, code("r"), "uo") >= 0
+                else { return false }
+                if properties.count < largest { properties[name] = readBasic(message, code("u")) }
+                guard sd_bus_message_skip(message, "o") >= 0, sd_bus_message_exit_container(message) >= 0,
+                    sd_bus_message_exit_container(message) >= 0
+                else { return false }
             } else if sd_bus_message_skip(message, "v") < 0 {
                 return false
             }

@@ -57,7 +57,7 @@ package struct BusCall: Hashable, Sendable {
 package struct BusReply: Hashable, Sendable {
     /// The basic values at top level.
     package var values: [BusValue] = []
-    /// The entries of `a{sv}` at top level whose value is basic.
+    /// The entries of `a{sv}` at top level whose value is basic; of a value `(uo)` the number.
     package var properties: [String: BusValue] = [:]
 }
 

@@ -46,11 +46,6 @@ package final class SystemManager: Sendable {
         _ = try await call("RestartUnit", [.string(unit), .string("replace")])
     }
 
-    /// Forgets that the unit failed, so that it may start again after too many attempts.
-    package func resetFailed(_ unit: String) async throws(BusError) {
-        _ = try await call("ResetFailedUnit", [.string(unit)])
-    }
-
     /// Has the unit start at boot. Links are replaced only if they are the unit's own.
     package func enable(_ unit: String) async throws(BusError) {
         _ = try await call("EnableUnitFiles", [.strings([unit]), .bool(false), .bool(false)])

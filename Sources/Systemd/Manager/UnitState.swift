@@ -20,6 +20,8 @@ package struct UnitState: Hashable, Sendable {
     package var since: UnixTime?
     /// Whether the unit's files have changed since systemd read them.
     package var needsReload: Bool
+    /// Whether a start or stop of the unit waits in systemd's queue, or is under way.
+    package var hasJob: Bool
     /// Whether the last start was passed over because a condition did not hold.
     package var conditionFailed: Bool
 
@@ -36,6 +38,7 @@ package struct UnitState: Hashable, Sendable {
         self.since =
             changed == 0 ? nil : UnixTime(nanoseconds: Int64(clamping: changed.multipliedClamping(by: 1000)))
         self.needsReload = unit["NeedDaemonReload"] == .bool(true)
+        self.hasJob = (unit["Job"]?.number ?? 0) != 0
         self.conditionFailed =
             unit["ConditionResult"] == .bool(false) && (unit["ConditionTimestamp"]?.number ?? 0) != 0
     }
