@@ -243,6 +243,35 @@ struct ReplicationTests {
         }
     }
 
+    @Test("members compare as soon as they have met")
+    func promptComparison() {
+        for seed in 1...6 as ClosedRange<UInt64> {
+            var world = ReplicationWorld(seed: seed)
+            world.add()
+            world.add()
+            world.put(0, EntryID("kairos", "a"), "1")
+            world.link(0, 1)
+            world.advance(.milliseconds(100))
+            #expect(world.disagreement == nil, "seed \(seed)")
+        }
+    }
+
+    @Test("a deletion reaches a peer that knows only what was deleted, whichever of the two begins")
+    func tombstoneTravels() {
+        for seed in 1...8 as ClosedRange<UInt64> {
+            var world = ReplicationWorld(seed: seed)
+            let id = EntryID("kairos", "gone")
+            world.add()
+            world.put(0, id, "1")
+            world.add(stored: world.nodes[0].core.ledger.delta(of: [id], at: world.epoch))
+            world.advance(.seconds(1))
+            world.feed(.write([.delete(id)], durable: false), to: 1)
+            world.link(0, 1)
+            world.advance(.seconds(2))
+            #expect(world.nodes.allSatisfy { $0.core.ledger.value(id) == nil }, "seed \(seed)")
+        }
+    }
+
     @Test("a node knows when it has caught up with another's ledger, once")
     func catchingUp() {
         var world = ReplicationWorld(seed: 20)
