@@ -456,6 +456,25 @@ struct ReplicationTests {
         #expect(travelled < 60_000, "\(travelled) bytes in an hour")
     }
 
+    @Test("two nodes that took one address apart each learn of the other's entry, and fall silent again")
+    func sameAddress() {
+        var world = ReplicationWorld(seed: 141)
+        let id = EntryID("machines", "10.1.0.77")
+        for node in 0..<2 {
+            world.add()
+            world.put(node, id, LedgerText("{\"PeerID\":\"\(world.owner(node))\"}"))
+            world.advance(.seconds(1))
+        }
+        world.link(0, 1)
+        world.advance(.seconds(3))
+        #expect(world.nodes[0].rejected.contains(id))
+        #expect(
+            world.nodes[1].rejected.contains(id), "the newer entry's owner must learn that it was not first")
+        let before = world.nodes.map(\.sentBytes).reduce(0, +)
+        world.advance(.seconds(3600))
+        #expect(world.nodes.map(\.sentBytes).reduce(0, +) - before < 300_000)
+    }
+
     // MARK: persistence
 
     @Test("changes reach the disk within a second, durable ones at once, and nothing is written idly")

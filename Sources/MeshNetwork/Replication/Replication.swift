@@ -177,14 +177,25 @@ package struct Replication: Sendable {
         }
         if !report.changes.isEmpty { trickle.reset(at: moment.instant, generator: &generator) }
         // A block with an index is a whole one; what only changed carries none.
-        return news(of: report, in: block) + (block.index > 0 ? caughtUp() : [])
+        return news(of: report, in: block, moment) + (block.index > 0 ? caughtUp() : [])
     }
 
-    /// What observers are told of a merge.
-    private func news(of report: MergeReport, in block: Block) -> [Effect] {
+    /// What observers are told of a merge, and what is answered to an entry that was rejected.
+    ///
+    /// Two nodes that hold one address each reject the other's entry, and only the newer one travels
+    /// when ledgers are compared. So the owner of the older entry, who was first, says it again in the
+    /// room; the other then learns of it. Only the older one answers, so they cannot answer for ever.
+    private func news(of report: MergeReport, in block: Block, _ moment: Moment) -> [Effect] {
         var effects: [Effect] = report.changes.isEmpty ? [] : [.changed(report.changes)]
+        let own = LedgerText(identity.peerID.description)
         for (id, reason) in report.rejections where id.bucket == .machines && reason != .invalidSignature {
-            if let entry = block.storage[id.bucket]?[id.key] { effects.append(.rejected(id, entry, reason)) }
+            guard let entry = block.storage[id.bucket]?[id.key] else { continue }
+            effects.append(.rejected(id, entry, reason))
+            if let held = ledger.entry(id), held.owner == own, !held.isDeleted, entry.owner != own,
+                !entry.isDeleted, held.version < entry.version
+            {
+                effects.append(.publish(ledger.delta(of: [id], at: moment.wall)))
+            }
         }
         return effects
     }
@@ -285,7 +296,7 @@ package struct Replication: Sendable {
             let soon = moment.instant + generator.duration(in: .milliseconds(20) ... .milliseconds(120))
             summaryAt = summaryAt ?? soon
         }
-        return news(of: report, in: block) + answers
+        return news(of: report, in: block, moment) + answers
     }
 
     private mutating func send(_ frame: LedgerFrame, to peer: PeerID, _ now: Instant) -> Effect? {

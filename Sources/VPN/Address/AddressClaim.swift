@@ -190,7 +190,7 @@ package struct AddressClaim: Sendable {
             return Waiting(step: .address, what: "no other node to claim \(address)", since: since)
         case .blocked(let address, let holder):
             return Waiting(
-                step: .address, what: "the address \(address), which the node \(holder) holds",
+                step: .address, what: "the address \(address), which is taken by the node \(holder)",
                 remedy: "give one of the two nodes another address", since: since)
         case .exhausted:
             return Waiting(

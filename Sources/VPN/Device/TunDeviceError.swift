@@ -35,6 +35,8 @@ package enum TunDeviceError: Error, Hashable, Sendable, CustomStringConvertible 
         case EBUSY: .inUse(name: name)
         // The kernel says EINVAL for both; a name that it accepts must then be taken.
         case EINVAL: isValidName(name) ? .foreignDevice(name: name) : .invalidName(name)
+        // Whatever /dev/net/tun is, it is not the driver's device.
+        case ENOTTY: .noDriver(name: name)
         default: .system(name: name, action: "attach to", errno: errno)
         }
     }
@@ -59,7 +61,7 @@ package enum TunDeviceError: Error, Hashable, Sendable, CustomStringConvertible 
 
     package var description: String {
         switch self {
-        case .noDriver: "there is no /dev/net/tun"
+        case .noDriver: "there is no /dev/net/tun with the TUN driver behind it"
         case .notPermitted(let name): "no permission to make the VPN device \(name)"
         case .inUse(let name): "another process uses the VPN device \(name)"
         case .foreignDevice(let name): "a network device of another kind is called \(name)"

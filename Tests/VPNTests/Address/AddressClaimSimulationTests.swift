@@ -159,7 +159,7 @@ struct AddressClaimSimulationTests {
         network.quiesce()
         #expect(network.nodes[2].device == nil)
         let waiting = try #require(network.nodes[2].claim.waiting)
-        #expect(waiting.what == "the address \(held), which the node \(network.nodes[0].name) holds")
+        #expect(waiting.what == "the address \(held), which is taken by the node \(network.nodes[0].name)")
         #expect(waiting.remedy != nil)
         #expect(network.nodes[0].device == held)
         network.give(.release, to: 0)
