@@ -216,12 +216,12 @@ class World(unittest.TestCase):
     """A machine that is not as it should be: one node in a namespace, a configuration that is right."""
 
     def setUp(self):
-        self.network = Network("bad")
-        self.network.__enter__()
-        self.addCleanup(self.network.close)
         directory = tempfile.TemporaryDirectory(prefix="bad-world-")
         self.addCleanup(directory.cleanup)
         self.directory = directory.name
+        self.network = Network("bad")
+        self.network.__enter__()
+        self.addCleanup(self.network.close)
         self.node = self.add()
 
     def add(self, text=None, name="node"):
@@ -259,7 +259,7 @@ class World(unittest.TestCase):
         return Status(node.status())
 
     def test_without_the_tun_device_the_node_says_so(self):
-        hide = 'mount --bind /dev/null /dev/net/tun && exec "$@"'
+        hide = 'mount -t tmpfs tmpfs /dev/net && exec "$@"'
         self.start_under(self.node, "unshare", "--mount", "sh", "-c", hide, "sh")
         self.says(self.node, "/dev/net/tun")
         if self.node.process.poll() is not None:
@@ -377,17 +377,24 @@ class World(unittest.TestCase):
             file.write(content)
 
     def test_an_address_that_is_taken(self):
-        text = good('  vpn:\n    address: "10.1.0.77/24"\n')
-        first, second = self.add(text, "first"), self.add(text, "second")
+        two = good().replace("minimum_nodes: 1", "minimum_nodes: 2")
+        fixed = two + '  vpn:\n    address: "10.1.0.77/24"\n'
+        first, other, late = self.add(fixed, "first"), self.add(two, "other"), self.add(fixed, "late")
         first.start()
+        other.start()
         wait_until(
-            lambda: Status(first.status()).address == "10.1.0.77", lambda: f"the address\n{first.log()}", 20
-        )
-        second.start()
-        self.says(second, "10.1.0.77", "taken")
+            lambda: Status(first.status()).address == "10.1.0.77" and Status(other.status()).address,
+            lambda: f"addresses of the first two\n{first.log()}", 30,
+        )  # fmt: skip
+        late.start()
+        wait_until(
+            lambda: any("10.1.0.77" in what and "holds" in what for what in Status(late.status()).waiting()),
+            lambda: f"the late one to say that its address is taken\n{late.status()}\n{late.log()}", 20,
+        )  # fmt: skip
+        self.assertIsNone(Status(late.status()).address)
+        self.assertNotIn("10.1.0.77", late.run("ip", "-4", "-o", "address", "show").stdout)
         self.assertEqual(Status(first.status()).address, "10.1.0.77")
-        shown = second.run("ip", "-4", "-o", "address", "show").stdout
-        self.assertNotIn("10.1.0.77", shown)
+        self.assertEqual(other.run("ping", "-c", "2", "-i", "0.2", "-W", "2", "10.1.0.77").returncode, 0)
 
 
 DROP_IN = "etc/rancher/k3s/config.yaml.d/90-kairos-p2p.yaml"
