@@ -36,6 +36,7 @@ package enum Agent {
         let logger = logger(for: configuration)
         for warning in configuration.warnings { logger.warning("\(warning)") }
         let settings = try NodeSettings(configuration)
+        for warning in settings.unused { logger.warning("\(warning)") }
         let lock: InstanceLock
         do { lock = try InstanceLock(path: paths.lock) } catch {
             throw AgentFailure(error.description, exitCode: AgentFailure.Code.unavailable)

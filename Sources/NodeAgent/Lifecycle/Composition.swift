@@ -130,7 +130,7 @@ struct Composition: Sendable {
             prefixLength: settings.claim.subnet.prefixLength, highAvailability: settings.highAvailability,
             localPeer: identity.peerID, node: node, mesh: mesh, vpn: vpn, k3s: k3s, time: time,
             startedAt: startedAt,
-            configurationWarnings: configuration.warnings.map(\.description))
+            configurationWarnings: configuration.warnings.map(\.description) + settings.unused)
         let api = APIServer(
             socket: UnixSocket(path: paths.socket), status: reporter, ledger: reporter, clock: time,
             eventLoopGroup: group, logger: logger)

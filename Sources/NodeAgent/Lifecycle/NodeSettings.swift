@@ -24,6 +24,8 @@ package struct NodeSettings: Sendable {
     package let userSettings: UserSettings
     package let externalDatastore: String?
     package let fixedToken: String?
+    /// What the cloud-config asks for and this version does not do, as warnings.
+    package let unused: [String]
 
     /// Works the settings out.
     ///
@@ -34,7 +36,14 @@ package struct NodeSettings: Sendable {
                 "no p2p.network_token in the cloud-config: make one with `kairos-agent p2p token generate` and put"
                     + " the same one on every node", exitCode: AgentFailure.Code.configuration)
         }
+        guard p2p.vpn.createsInterface else {
+            throw AgentFailure(
+                "p2p.vpn.create is false: this agent always carries the cluster over its own VPN; remove the key, or"
+                    + " set p2p.vpn.use to false to keep Kubernetes' traffic off it",
+                exitCode: AgentFailure.Code.configuration)
+        }
         self.token = token
+        unused = Self.unused(p2p, configuration)
         networkID = p2p.networkID
         quorum = p2p.requiredNodes
         forcedRole = p2p.role.map { $0 == .master ? .master : .worker }
@@ -97,6 +106,29 @@ package struct NodeSettings: Sendable {
             throw AgentFailure(
                 "\(key): \(text) is no multiaddr: \(error)", exitCode: AgentFailure.Code.configuration)
         }
+    }
+
+    private static func unused(_ p2p: P2PConfiguration, _ configuration: NodeConfiguration) -> [String] {
+        var unused: [String] = []
+        if !p2p.disableDHT, p2p.vpn.dht {
+            unused.append(
+                "p2p.disable_dht is false, but nodes are found by multicast and p2p.bootstrap_peers only: set it to true"
+            )
+        }
+        if p2p.dns { unused.append("p2p.dns has no effect: there is no DNS server in this version") }
+        if p2p.dynamicRoles { unused.append("p2p.dynamic_roles has no effect in this version") }
+        if p2p.additionalServers > 0 {
+            unused.append(
+                "p2p.auto.ha.master_nodes has no effect in this version: further servers are those with p2p.role master"
+            )
+        }
+        if configuration.kubeVIP.isEnabled {
+            unused.append("kubevip has no effect: the cluster is reached over the VPN")
+        }
+        if configuration.k0s.isEnabled || configuration.k0sWorker.isEnabled {
+            unused.append("k0s has no effect: this agent runs K3s")
+        }
+        return unused
     }
 
     private static func dialable(_ address: Multiaddr, text: String) throws(AgentFailure) -> Multiaddr {
