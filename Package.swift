@@ -129,8 +129,8 @@ let package = Package(
         .target(
             name: "NodeAgent",
             dependencies: [
-                "Systemd", "Timing", "Multiformats", "LibP2P", "Ledger", "GossipSub", "MulticastDNS",
-                "MeshNetwork", "Coordination", "VPN", "CloudConfig", "K3s", "AgentAPI",
+                "CProcess", "Systemd", "Timing", "Multiformats", "LibP2P", "Ledger", "GossipSub",
+                "MulticastDNS", "MeshNetwork", "Coordination", "VPN", "CloudConfig", "K3s", "AgentAPI",
                 nioCore, nioPosix, nioConcurrency, logging, metrics, lifecycle,
             ],
             swiftSettings: settings),

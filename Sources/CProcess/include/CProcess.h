@@ -29,3 +29,7 @@ int cprocess_pipe(int ends[2]);
 
 // Names the calling thread, for the operator's tools: 15 bytes at most.
 void cprocess_name_thread(const char *name);
+
+// Gives back the memory of code and constants that only the start needed: the pages stay in the page
+// cache and come back by themselves where they are used again. Returns the bytes looked at.
+size_t cprocess_release_program_pages(void);
