@@ -161,9 +161,10 @@ class Machine:
             )
         wait_until(self.find_init, f"PID 1 of {self.hostname}\n{self.console()}", 20)
         wait_until(
-            lambda: self.run("systemctl", "is-active", "multi-user.target", check=False).returncode == 0
+            # Not multi-user.target: that waits for K3s, and an agent of K3s for its server.
+            lambda: self.run("systemctl", "is-active", "basic.target", check=False).returncode == 0
             or self.nspawn.poll() is not None,
-            lambda: f"multi-user.target of {self.hostname}\n{self.console()}",
+            lambda: f"basic.target of {self.hostname}\n{self.console()}",
             seconds,
         )
 
