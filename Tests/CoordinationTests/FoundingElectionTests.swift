@@ -107,6 +107,81 @@ struct FoundingElectionTests {
     }
 }
 
+@Suite("The rule that keeps a decision")
+struct AcceptedValueTests {
+    /// A member fed by hand, whose disk writes at once.
+    private struct Hand {
+        var election: FoundingElection
+        var register: ElectionRegister?
+
+        init(_ identity: Identity, uuid: String, scope: ElectionScope) {
+            election = FoundingElection(
+                configuration: .init(
+                    scope: scope, identity: identity,
+                    card: MemberCard(uuid: uuid, name: uuid, forcedRole: nil)),
+                restored: nil, random: SeededGenerator(seed: 1), at: .zero)
+        }
+
+        mutating func feed(_ input: FoundingElection.Input, at now: Instant) {
+            var inputs = [input]
+            while !inputs.isEmpty {
+                for effect in election.receive(inputs.removeFirst(), at: now) {
+                    switch effect {
+                    case .persist(_, let number): inputs.append(.persisted(number))
+                    case .publish(let published): register = published
+                    case .publishCertificate, .decided: break
+                    }
+                }
+            }
+        }
+    }
+
+    @Test(
+        "a value that one member accepted is proposed again, though its founder is gone and another preferred"
+    )
+    func acceptedValue() throws {
+        let scope = ElectionScope(network: "n", epoch: 1, quorum: 2)
+        let identities = (1...3).map { testIdentity(seed: [UInt8](repeating: $0, count: 32)) }
+        // The one that goes is the one that the leader rule prefers.
+        let uuids = ["u-1", "u-2", "u-3"].sorted { CandidateOrder.fnv1a($0) > CandidateOrder.fnv1a($1) }
+        var first = Hand(identities[0], uuid: uuids[0], scope: scope)
+        var witness = Hand(identities[1], uuid: uuids[1], scope: scope)
+        var late = Hand(identities[2], uuid: uuids[2], scope: scope)
+        let peers = identities.map(\.peerID)
+
+        // The first drives itself with the witness, who accepts; then the first is gone, unheard of by the third.
+        var now = Instant.zero
+        first.feed(.tick, at: now)
+        witness.feed(.tick, at: now)
+        first.feed(.register(peers[1], try #require(witness.register)), at: now)
+        first.feed(.present([peers[1]]), at: now)
+        now += .seconds(3)
+        first.feed(.tick, at: now)
+        witness.feed(.register(peers[0], try #require(first.register)), at: now)
+        first.feed(.register(peers[1], try #require(witness.register)), at: now)
+        #expect(first.register?.drive?.value?.founder == peers[0])
+        // The witness hears the proposal; the proposer is gone before it could say that it accepted as well.
+        var proposal = try #require(first.register)
+        proposal.accepted = nil
+        witness.feed(.register(peers[0], proposal), at: now)
+        let accept = try #require(witness.register?.accepted)
+        #expect(accept.value.founder == peers[0])
+
+        // The third drives with the witness: whatever it prefers, the accepted value it must propose.
+        now += .seconds(60)
+        late.feed(.tick, at: now)
+        late.feed(.register(peers[1], try #require(witness.register)), at: now)
+        late.feed(.present([peers[1]]), at: now)
+        for _ in 0..<40 where late.register?.drive?.value == nil {
+            now += .milliseconds(500)
+            late.feed(.tick, at: now)
+            witness.feed(.register(peers[2], try #require(late.register)), at: now)
+            late.feed(.register(peers[1], try #require(witness.register)), at: now)
+        }
+        #expect(late.register?.drive?.value?.founder == peers[0])
+    }
+}
+
 @Suite("Founding certificates")
 struct FoundingCertificateTests {
     let scope = ElectionScope(network: "net", epoch: 1, quorum: 2)
