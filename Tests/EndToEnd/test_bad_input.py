@@ -388,7 +388,7 @@ class World(unittest.TestCase):
         )  # fmt: skip
         late.start()
         wait_until(
-            lambda: any("10.1.0.77" in what and "holds" in what for what in Status(late.status()).waiting()),
+            lambda: any("10.1.0.77" in what and "taken" in what for what in Status(late.status()).waiting()),
             lambda: f"the late one to say that its address is taken\n{late.status()}\n{late.log()}", 20,
         )  # fmt: skip
         self.assertIsNone(Status(late.status()).address)
