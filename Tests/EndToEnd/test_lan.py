@@ -1,5 +1,6 @@
 """Three nodes on one LAN, in network namespaces, with the built agent: no systemd, K3s as its child."""
 
+import json
 import os
 import signal
 import subprocess
@@ -112,6 +113,20 @@ class LanTests(unittest.TestCase):
         for other in self.nodes:
             self.assertIn(other.hostname, table.stdout)
         self.assertEqual(node.cli("p2p", "status", "-o", "yaml").returncode, 0)
+        answers = sorted(node.time_of_answer() for _ in range(9))
+        self.assertLess(answers[4], 0.1, "the median answer of status is to come within 100 ms")
+
+    def test_08b_status_watches(self):
+        watching = subprocess.Popen(
+            [program.agent(), "p2p", "status", "--watch", "-o", "json", "--root", self.nodes[0].root],
+            stdout=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        try:
+            documents = [json.loads(watching.stdout.readline()) for _ in range(3)]
+        finally:
+            watching.terminate()
+            watching.communicate(timeout=10)
+        self.assertEqual(len({document["as_of"] for document in documents}), 3)
 
     def test_09_a_second_agent_on_the_same_root_is_refused(self):
         node = self.nodes[0]
@@ -126,6 +141,7 @@ class LanTests(unittest.TestCase):
         begin = time.monotonic()
         self.assertEqual(node.stop(), 0, node.log())
         self.assertLess(time.monotonic() - begin, 5, "SIGTERM is to end the agent within 5 s")
+        self.assertEqual(node.processes(), [], "the K3s that the agent had started outlived it")
         self.assertEqual(node.run("cat", "/sys/class/net/edgevpn0/ifindex").stdout, index)
         down = node.cli("p2p", "status")
         self.assertEqual(down.returncode, 69, down.stdout + down.stderr)
@@ -145,6 +161,23 @@ class LanTests(unittest.TestCase):
         after = self.status_of(node)
         self.assertEqual((after.peer, after.address, after.role), (before.peer, before.address, before.role))
         self.cluster.wait(self.cluster.joined, "every agent to be registered again", 30)
+
+    def test_11b_a_node_whose_cable_was_pulled_comes_back(self):
+        number = self.nodes.index(self.agents[0]) + 1
+        peer = self.status_of(self.agents[0]).peer
+        view = self.status_of(self.server).roles()
+
+        def link():
+            return next((n["state"] for n in self.status_of(self.server).nodes if n.get("peer") == peer), None)
+
+        self.cluster.network.cable(number, up=False)
+        try:
+            self.cluster.wait(lambda: link() != "connected", "the server to miss the node", 30)
+        finally:
+            self.cluster.network.cable(number, up=True)
+        self.cluster.wait(lambda: link() == "connected", "the server to have the node again", 30)
+        self.cluster.wait(self.cluster.joined, "every agent to be registered", 30)
+        self.assertEqual(self.cluster.agree(), view)
 
     def test_12_the_overlay_of_k3s_was_never_lost(self):
         for node in self.nodes:

@@ -5,7 +5,9 @@ import os
 import secrets
 import shutil
 import signal
+import socket
 import subprocess
+import time
 
 from . import program
 
@@ -99,6 +101,25 @@ class Node:
 
     def status(self):
         return program.status("--root", self.root)
+
+    def time_of_answer(self):
+        """Seconds until the agent's API has given the whole status, without the time of a process."""
+        begin = time.monotonic()
+        with socket.socket(socket.AF_UNIX) as channel:
+            channel.settimeout(5)
+            channel.connect(self.path("run/edgevpn-kairos.sock"))
+            channel.sendall(b"GET /api/v1/status HTTP/1.1\r\nHost: node\r\nConnection: close\r\n\r\n")
+            answer = b""
+            while part := channel.recv(65536):
+                answer += part
+        if not answer.startswith(b"HTTP/1.1 200"):
+            raise RuntimeError(f"the API answered {answer[:80]!r}")
+        return time.monotonic() - begin
+
+    def processes(self):
+        """The processes in the node's namespace."""
+        done = subprocess.run(["ip", "netns", "pids", self.namespace], capture_output=True, text=True, timeout=10)
+        return [int(word) for word in done.stdout.split()]
 
     def log(self, lines=25):
         return "\n".join((self.read("agent.log") or "").splitlines()[-lines:])
