@@ -59,7 +59,8 @@ class Result(unittest.TextTestResult):
             case = tree.SubElement(suite, "testcase", classname=group, name=method)
             case.set("time", f"{seconds:.3f}")
             if kind:
-                tree.SubElement(case, kind).text = text
+                # A console's escape sequences may not stand in XML.
+                tree.SubElement(case, kind).text = "".join(c for c in text if c >= " " or c in "\t\n")
         tree.ElementTree(suite).write(path, encoding="utf-8", xml_declaration=True)
 
 
