@@ -12,6 +12,9 @@ package struct Ledger: Sendable {
         case enforce
         /// Takes it and says what was wrong.
         case observe
+        /// Judges nothing: a whole block takes the place of everything when it is newer. What Kairos'
+        /// recovery and pairing networks run (contract J.10).
+        case off
     }
 
     /// How a ledger judges entries and how much it holds.
@@ -56,6 +59,29 @@ package struct Ledger: Sendable {
         }
         index = max(0, block.index)
         if !block.hash.isEmpty { lastHash = block.hash }
+    }
+
+    /// Adopts `block` in place of everything when its index is greater than this ledger's, or equal
+    /// with the greater hash as text; otherwise leaves the ledger as it is (contract J.10).
+    mutating func adopt(_ block: Block) -> MergeReport {
+        var report = MergeReport()
+        guard block.index > index || (block.index == index && lastHash < block.hash) else { return report }
+        let before = storage
+        var adopted = Ledger(restoring: block, configuration: configuration)
+        adopted.cache = cache
+        self = adopted
+        for (bucket, entries) in before {
+            for (key, old) in entries where storage[bucket]?[key] == nil {
+                report.changes.append(EntryChange(id: EntryID(bucket, key), old: old, new: nil))
+            }
+        }
+        for (id, entry) in block.entries where storage[id.bucket]?[id.key] != nil {
+            let old = before[id.bucket]?[id.key]
+            if old?.isIdentical(to: entry) != true {
+                report.changes.append(EntryChange(id: id, old: old, new: entry))
+            }
+        }
+        return report
     }
 
     // MARK: reading
