@@ -57,7 +57,7 @@ package final class K3sRunner: Sendable {
     /// Makes K3s what `assignment` says, as soon as it can be.
     package func assign(_ assignment: K3sAssignment) {
         do throws(K3sConfigurationError) {
-            let desired = try desiredState(of: assignment)
+            let desired = try node.desiredState(of: assignment)
             state.withLock { $0.failure = nil }
             Task { await controller.desire(desired) }
         } catch {
@@ -81,8 +81,14 @@ package final class K3sRunner: Sendable {
             await group.waitForAll()
         }
     }
+}
 
-    private func desiredState(of assignment: K3sAssignment) throws(K3sConfigurationError) -> DesiredState {
+extension K3sRunner.Node {
+    /// What `assignment` makes of K3s on this node.
+    ///
+    /// - Throws: `K3sConfigurationError` when no configuration could work: a token or an address that K3s
+    ///   would refuse, or settings of the user that contradict the role.
+    package func desiredState(of assignment: K3sAssignment) throws(K3sConfigurationError) -> DesiredState {
         let token = try ClusterToken(assignment.token)
         let role: K3sRole
         switch assignment.role {
@@ -90,24 +96,24 @@ package final class K3sRunner: Sendable {
             role = .foundingServer(
                 .init(
                     token: token, isHighlyAvailable: assignment.highAvailability,
-                    externalDatastore: node.externalDatastore))
+                    externalDatastore: externalDatastore))
         case .server:
             role = .server(
                 .init(
                     server: try ServerURL(assignment.joinURL ?? ""), token: token,
-                    externalDatastore: node.externalDatastore))
+                    externalDatastore: externalDatastore))
         case .agent:
             role = .agent(.init(server: try ServerURL(assignment.joinURL ?? ""), token: token))
         }
         var network: NodeFacts.Network?
-        if node.carriesKubernetes {
+        if carriesKubernetes {
             network = .init(
-                address: try NodeAddress(assignment.address.description), interface: node.interface)
+                address: try NodeAddress(assignment.address.description), interface: interface)
         }
         var apiAddress: NodeAddress?
         if let address = assignment.apiAddress { apiAddress = try NodeAddress(address.description) }
         return try DesiredState(
-            role: role, facts: NodeFacts(name: node.name, network: network, apiAddress: apiAddress),
-            settings: node.settings, layout: node.layout, supervision: node.supervision)
+            role: role, facts: NodeFacts(name: name, network: network, apiAddress: apiAddress),
+            settings: settings, layout: layout, supervision: supervision)
     }
 }
