@@ -47,6 +47,14 @@ class Node:
             self.write("oem/90_custom.yaml", config)
         install_stand_in(self.root)
 
+    @classmethod
+    def at(cls, root):
+        """A node that something else has laid out and started: only to be looked at."""
+        node = cls.__new__(cls)
+        node.root, node.namespace, node.process = root, None, None
+        node.hostname = (node.read("etc/hostname") or "").strip()
+        return node
+
     def path(self, relative):
         return os.path.join(self.root, relative)
 
@@ -102,18 +110,30 @@ class Node:
     def status(self):
         return program.status("--root", self.root)
 
-    def time_of_answer(self):
-        """Seconds until the agent's API has given the whole status, without the time of a process."""
-        begin = time.monotonic()
+    def ask(self, path, seconds=5):
+        """The body that the agent's API answers with, without the time of a process."""
         with socket.socket(socket.AF_UNIX) as channel:
-            channel.settimeout(5)
+            channel.settimeout(seconds)
             channel.connect(self.path("run/edgevpn-kairos.sock"))
-            channel.sendall(b"GET /api/v1/status HTTP/1.1\r\nHost: node\r\nConnection: close\r\n\r\n")
+            channel.sendall(f"GET {path} HTTP/1.1\r\nHost: node\r\nConnection: close\r\n\r\n".encode())
             answer = b""
             while part := channel.recv(65536):
                 answer += part
-        if not answer.startswith(b"HTTP/1.1 200"):
-            raise RuntimeError(f"the API answered {answer[:80]!r}")
+        head, _, body = answer.partition(b"\r\n\r\n")
+        if not head.startswith(b"HTTP/1.1 200"):
+            raise RuntimeError(f"the API answered {head[:80]!r}")
+        if b"transfer-encoding: chunked" in head.lower():
+            whole, rest = b"", body
+            while (size := int(rest.partition(b"\r\n")[0] or b"0", 16)) > 0:
+                rest = rest.partition(b"\r\n")[2]
+                whole, rest = whole + rest[:size], rest[size + 2 :]
+            return whole
+        return body
+
+    def time_of_answer(self):
+        """Seconds until the agent's API has given the whole status."""
+        begin = time.monotonic()
+        self.ask("/api/v1/status")
         return time.monotonic() - begin
 
     def processes(self):
