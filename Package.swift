@@ -223,12 +223,27 @@ let package = Package(
                 "GossipSub", "LibP2P", "Multiformats", "Timing", "TestSupport", nioCore, nioPosix, logging,
             ],
             swiftSettings: settings),
+        // Whole nodes on virtual time; a library, so that `simulate` can run it optimised.
+        .target(
+            name: "Simulation",
+            dependencies: [
+                "NodeAgent", "K3s", "Coordination", "VPN", "MeshNetwork", "Ledger", "LibP2P",
+                "Multiformats", "Timing", collections,
+            ],
+            path: "Tests/Simulation",
+            swiftSettings: settings),
+        .target(
+            name: "CSignatureMemo", path: "Tests/CSignatureMemo", linkerSettings: [.linkedLibrary("dl")]),
+        .executableTarget(
+            name: "simulate", dependencies: ["Simulation", "CSignatureMemo", "Timing"],
+            path: "Tests/Simulate",
+            swiftSettings: settings),
         .testTarget(
             name: "SimulationTests",
             dependencies: [
-                "NodeAgent", "K3s", "Coordination", "VPN", "MeshNetwork", "Ledger", "GossipSub", "LibP2P",
-                collections,
-                "Multiformats", "Timing", "TestSupport",
+                "Simulation", "simulate", "NodeAgent", "K3s", "Coordination", "VPN", "MeshNetwork", "Ledger",
+                "GossipSub",
+                "LibP2P", collections, "Multiformats", "Timing", "TestSupport",
             ],
             swiftSettings: settings),
         .testTarget(

@@ -1,5 +1,6 @@
 import Coordination
 import MeshNetwork
+import Simulation
 import Testing
 import Timing
 import VPN
@@ -8,63 +9,76 @@ import VPN
 struct ClusterFormationTests {
     @Test("three nodes that boot together have addresses, one server and two agents within five seconds")
     func formation() {
-        var world = NodeWorld(seed: 1)
+        var world = World(Scenario(seed: 1), records: true)
         world.run(for: .seconds(5))
+        #expect(world.violations.isEmpty)
         #expect(world.disorder.isEmpty, "\(world.timeline)")
         #expect((0..<3).filter { world.role($0) == .founder }.count == 1)
         #expect((0..<3).filter { world.role($0) == .agent }.count == 2)
-        #expect(world.nodes.allSatisfy { $0.routes.count == 2 })
+        #expect((0..<3).allSatisfy { world.routes($0) == 2 && world.k3sIsReady($0) })
         #expect((0..<3).allSatisfy { world.waiting($0).isEmpty })
+        #expect(world.clusters.count == 1)
     }
 
     @Test(
-        "a node that reboots comes back with the same address and the same role, and restarts nothing twice")
+        "a node that reboots comes back with the same address and role, and the agent does not restart K3s")
     func reboot() {
-        var world = NodeWorld(seed: 2)
-        world.run(for: .seconds(5))
         for index in 0..<3 {
+            var scenario = Scenario(seed: 2)
+            scenario.faults = [Fault(at: .seconds(5), .powerCut(index, outage: .seconds(1)))]
+            var world = World(scenario, records: true)
+            world.run(for: .milliseconds(4999))
             let address = world.address(index)
             let role = world.role(index)
-            world.crash(index, for: .seconds(1))
-            world.run(for: .seconds(5))
+            let starts = world.k3sStarts(index)
+            world.run(for: .seconds(8))
+            #expect(world.faultsInjected == 1)
             #expect(world.address(index) == address)
             #expect(world.role(index) == role)
-            #expect(world.nodes[index].restartsOfK3s == 1, "K3s was reconfigured although nothing changed")
+            #expect(world.k3sStarts(index) == starts, "K3s was started by the agent although its unit does")
+            #expect(world.disorder.isEmpty, "\(world.timeline)")
+            #expect(world.violations.isEmpty)
         }
-        #expect(world.disorder.isEmpty)
     }
 
     @Test("after the whole set was powered off it is the same cluster")
     func powerCycle() {
-        var world = NodeWorld(seed: 3)
-        world.run(for: .seconds(6))
-        let before = (0..<3).map { world.nodes[$0].k3s }
-        for index in 0..<3 { world.crash(index, for: .seconds(10 + Int64(index))) }
+        var scenario = Scenario(seed: 3)
+        scenario.faults = (0..<3).map {
+            Fault(at: .seconds(6), .powerCut($0, outage: .seconds(10 + Int64($0))))
+        }
+        var world = World(scenario, records: true)
+        world.run(for: .milliseconds(5999))
+        let before = (0..<3).map { world.address($0) }
         world.run(for: .seconds(30))
-        #expect((0..<3).map { world.nodes[$0].k3s } == before)
-        #expect(world.founders.count == 1)
+        #expect((0..<3).map { world.address($0) } == before)
+        #expect(world.clusters.count == 1)
+        #expect(world.disorder.isEmpty, "\(world.timeline)")
+        #expect(world.violations.isEmpty)
     }
 
     @Test("below the minimum every node says who is missing, and it goes on when the last one comes")
     func belowMinimum() {
-        var world = NodeWorld(.init(count: 3, quorum: 3), seed: 4)
-        world.cut([2])
-        world.run(for: .seconds(10))
+        var scenario = Scenario(seed: 4)
+        scenario.faults = [Fault(at: .zero, .partition(group: [2], lasting: .seconds(10)))]
+        var world = World(scenario, records: true)
+        world.run(for: .milliseconds(9990))
         #expect(world.founders.isEmpty)
         #expect(
             world.waiting(0).contains {
                 $0.what == "1 more node to elect the server (2 of 3 are here: node-0, node-1)"
             },
             "\(world.waiting(0))")
-        world.stopFaults()
-        world.run(for: .seconds(5))
+        world.run(for: .seconds(6))
         #expect(world.disorder.isEmpty, "\(world.timeline)")
     }
 
     @Test("two nodes with the same fixed address: one has it, the other says who holds it")
     func sameFixedAddress() throws {
         let address = try #require(VirtualAddress("10.1.0.50"))
-        var world = NodeWorld(.init(count: 2, quorum: 2, fixedAddresses: [0: address, 1: address]), seed: 5)
+        var scenario = Scenario(seed: 5, count: 2, quorum: 2)
+        scenario.fixedAddresses = [0: address, 1: address]
+        var world = World(scenario)
         world.run(for: .seconds(10))
         let holders = (0..<2).filter { world.address($0) == address }
         #expect(holders.count == 1)
@@ -74,30 +88,11 @@ struct ClusterFormationTests {
 
     @Test("a node whose clock is hours off joins like any other")
     func clockSkew() {
-        var world = NodeWorld(
-            .init(count: 3, quorum: 3, clockSkew: [1: .seconds(7200), 2: .seconds(-5400)]), seed: 6)
+        var scenario = Scenario(seed: 6)
+        scenario.clockSkew = [1: .seconds(7200), 2: .seconds(-5400)]
+        var world = World(scenario, records: true)
         world.run(for: .seconds(10))
         #expect(world.disorder.isEmpty, "\(world.timeline)")
-    }
-
-    @Test(
-        "under crashes, cuts, loss and failing disks there is never a second founder, and order returns",
-        arguments: 1...5)
-    func faults(block: Int) {
-        for seed in UInt64(block * 1000)..<UInt64(block * 1000 + 12) {
-            var random = SeededGenerator(seed: seed)
-            let count = Int.random(in: 3...6, using: &random)
-            let options = NodeWorld.Options(count: count, quorum: count / 2 + 1)
-            let faults = NodeWorld.Faults(
-                longestDelay: .milliseconds(200), loss: 0.15, crash: 0.01, partition: 0.04, diskFailure: 0.05)
-            var world = NodeWorld(options, seed: seed, faults: faults)
-            world.run(for: .seconds(20))
-            world.stopFaults()
-            world.run(for: .seconds(40))
-            #expect(world.violations.isEmpty, "seed \(seed): \(world.violations)")
-            #expect(
-                world.disorder.isEmpty,
-                "seed \(seed): \(world.disorder)\n\(world.timeline.joined(separator: "\n"))")
-        }
+        #expect(world.violations.isEmpty)
     }
 }

@@ -13,6 +13,12 @@ package struct FileError: Error, Hashable, Sendable {
     /// The errno(3).
     package let code: Int32
 
+    package init(path: String, operation: String, code: Int32) {
+        self.path = path
+        self.operation = operation
+        self.code = code
+    }
+
     /// The failure as a sentence.
     package var cause: String {
         "cannot \(operation) \(path): \(String(cString: strerror(code)))"

@@ -1,0 +1,127 @@
+import Coordination
+import K3s
+import NodeAgent
+
+/// K3s on one machine, as far as the agent can tell: files, units, a datastore, and whether it comes up
+/// (contract/k3s.md §2, §6, §9). What survives a power cut and what does not is kept apart.
+struct ModelledK3s {
+    /// What a running K3s was started with.
+    struct Process {
+        let command: K3sCommand
+        let settings: [String: String]
+        /// Counts the starts, so that news of an older one is dropped.
+        let number: Int
+        var isReady = false
+    }
+
+    let node: K3sRunner.Node
+    // On disk.
+    var files: [String: String] = [:]
+    var enabled: Set<K3sCommand> = []
+    /// The cluster whose data this server holds.
+    var datastore: Int?
+    // Gone with the power.
+    var process: Process?
+    var restarts: UInt64 = 0
+    private var starts = 0
+
+    init(node: K3sRunner.Node) { self.node = node }
+
+    /// The last state that the agent asked for.
+    var desired: DesiredState?
+
+    /// What the agent sees of it.
+    func observation(of desired: DesiredState) -> Observation {
+        let layout = desired.layout
+        var observation = Observation(
+            own: status(of: desired.command), other: status(of: desired.command.other))
+        observation.binary = layout.binaries[0]
+        let paths = desired.files(binary: layout.binaries[0]).map(\.path) + desired.absent
+        for path in paths + desired.stockOverrides {
+            observation.files[path] = files[path].map { .regular(content: $0, mode: 0o600) } ?? .missing
+        }
+        observation.applied = files[layout.appliedRecord]
+        observation.isDeployed = files[layout.sentinel] != nil
+        observation.hasNodeToken = datastore != nil
+        return observation
+    }
+
+    private func status(of command: K3sCommand) -> ServiceStatus {
+        guard let process, process.command == command else {
+            return ServiceStatus(
+                activity: .inactive, isEnabled: enabled.contains(command), restarts: restarts)
+        }
+        return ServiceStatus(
+            activity: process.isReady ? .active : .activating, isEnabled: enabled.contains(command),
+            restarts: restarts)
+    }
+
+    /// Carries out one step of a plan; returns the number of the start that follows from it, if any.
+    mutating func carryOut(_ action: Plan.Action, for desired: DesiredState) -> Int? {
+        let layout = desired.layout
+        switch action {
+        case .write(let file): files[file.path] = file.content
+        case .remove(let path): files[path] = nil
+        case .recordApplied(let fingerprint): files[layout.appliedRecord] = fingerprint
+        case .markDeployed: files[layout.sentinel] = ""
+        case .reloadDefinitions: break
+        case .enable(let command): enabled.insert(command)
+        case .disable(let command): enabled.remove(command)
+        case .stop(let command): if process?.command == command { process = nil }
+        case .start(let command): if process?.command != command { return start(command) }
+        case .restart(let command): return start(command)
+        }
+        return nil
+    }
+
+    /// Starts the service with what is on disk.
+    mutating func start(_ command: K3sCommand) -> Int {
+        starts += 1
+        let text = files[node.layout.dropIn] ?? ""
+        process = Process(command: command, settings: Self.settings(of: text), number: starts)
+        return starts
+    }
+
+    /// What starts at boot, by the units that are enabled.
+    mutating func powerUp() -> Int? { enabled.sorted { $0.rawValue < $1.rawValue }.first.map { start($0) } }
+
+    mutating func powerDown() {
+        process = nil
+        restarts = 0
+    }
+
+    /// The settings on lines of their own: `name: value`.
+    static func settings(of text: String) -> [String: String] {
+        var settings: [String: String] = [:]
+        for line in text.split(separator: "\n") where !line.hasPrefix("#") && !line.hasPrefix(" ") {
+            guard let colon = line.firstIndex(of: ":") else { continue }
+            let value = line[line.index(after: colon)...].drop { $0 == " " }
+            let isQuoted = value.count >= 2 && value.hasPrefix("\"") && value.hasSuffix("\"")
+            settings[String(line[..<colon])] = String(isQuoted ? value.dropFirst().dropLast() : value)
+        }
+        return settings
+    }
+}
+
+/// A cluster that some server founded.
+package struct ModelledCluster: Sendable {
+    /// Which machine founded it.
+    package let founder: Int
+    let token: String
+    /// Whether further servers can join its datastore.
+    let isEtcd: Bool
+    /// Every machine that has ever joined it.
+    package internal(set) var joined: Set<Int> = []
+
+    /// Whether `text` admits to the cluster of this number: the token, and the CA when it is pinned.
+    func admits(_ text: String, number: Int) -> Bool {
+        guard text.hasPrefix("K10") else { return text == token }
+        return text == pinned(number)
+    }
+
+    /// The token that a running server writes for those who join.
+    func pinned(_ number: Int) -> String {
+        let digits = String(number, radix: 16)
+        return "K10" + String(repeating: "0", count: 64 - digits.count) + digits + "::server:" + token
+    }
+}

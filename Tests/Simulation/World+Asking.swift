@@ -1,0 +1,26 @@
+package import Coordination
+package import MeshNetwork
+import NodeAgent
+package import VPN
+
+/// What tests do by hand and ask.
+extension World {
+    package var count: Int { machines.count }
+
+    /// The role that the node obeys.
+    package func role(_ index: Int) -> NodeRole? { machines[index].agent?.core.plan.role }
+
+    /// The address that the node may use.
+    package func address(_ index: Int) -> VirtualAddress? { machines[index].agent?.core.address }
+
+    package func waiting(_ index: Int) -> [Waiting] { machines[index].agent?.core.waiting ?? [] }
+
+    /// To how many addresses the node has routes.
+    package func routes(_ index: Int) -> Int { machines[index].agent?.routes.count ?? 0 }
+
+    /// How often the agent has started or restarted K3s.
+    package func k3sStarts(_ index: Int) -> Int { machines[index].k3sStarts }
+
+    /// Whether K3s of the machine is up.
+    package func k3sIsReady(_ index: Int) -> Bool { machines[index].k3s.process?.isReady ?? false }
+}

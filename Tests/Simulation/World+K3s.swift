@@ -1,0 +1,166 @@
+import Coordination
+import K3s
+import NodeAgent
+import Timing
+import VPN
+
+/// The steps of a plan, and what they are for.
+struct K3sSteps {
+    let actions: [Plan.Action]
+    let desired: DesiredState
+}
+
+/// K3s on each machine, and the agent's reconciliation of it.
+extension World {
+    mutating func assign(_ assignment: K3sAssignment, to index: Int) {
+        trace(9, index, assignment.role == .founder ? 1 : 0)
+        note("n\(index) is \(assignment.role) at \(assignment.address)")
+        checkRole(assignment, of: index)
+        do {
+            let desired = try machines[index].k3s.node.desiredState(of: assignment)
+            machines[index].k3s.desired = desired
+            reconcile(.desired(desired), at: index)
+        } catch {
+            violate(.order, "K3s of n\(index) cannot be configured: \(error)")
+        }
+    }
+
+    mutating func reconcile(_ input: K3sReconciler.Input, at index: Int) {
+        guard machines[index].agent != nil else { return }
+        let moment = moment(index)
+        let effects =
+            machines[index].agent?.reconciler.receive(input, at: now, wall: moment.wall) ?? []
+        let life = machines[index].life
+        for effect in effects {
+            switch effect {
+            case .observe: schedule(.k3sLook(index, life: life), after: .milliseconds(2))
+            case .carryOut(let actions, let desired):
+                let steps = K3sSteps(actions: actions, desired: desired)
+                schedule(.k3sAct(index, life: life, steps), after: .milliseconds(3))
+            case .announce, .report: break
+            }
+        }
+        guard let deadline = machines[index].agent?.reconciler.nextDeadline else { return }
+        let at = max(deadline, now + .milliseconds(1))
+        if let planned = machines[index].agent?.reconcilerTick, planned <= at { return }
+        machines[index].agent?.reconcilerTick = at
+        schedule(.reconcilerTick(index, life: life), after: at - now)
+    }
+
+    mutating func lookAtK3s(_ index: Int) {
+        guard let desired = machines[index].k3s.desired else { return }
+        reconcile(.observed(machines[index].k3s.observation(of: desired)), at: index)
+    }
+
+    mutating func carryOut(_ steps: K3sSteps, at index: Int) {
+        var done: [Plan.Action] = []
+        var failure: K3sReconciler.Failure?
+        for action in steps.actions {
+            guard survivesStep(index) else { return }
+            if machines[index].diskIsFull, let path = action.writtenPath {
+                failure = .file(FileError(path: path, operation: "write", code: 28))
+                break
+            }
+            if let start = machines[index].k3s.carryOut(action, for: steps.desired) {
+                machines[index].k3sStarts += 1
+                started(index, start)
+            }
+            done.append(action)
+        }
+        reconcile(.carriedOut(done, failure: failure), at: index)
+    }
+
+    private mutating func started(_ index: Int, _ start: Int) {
+        trace(10, index, start)
+        let command = machines[index].k3s.process?.command
+        note("n\(index) starts K3s (\(command?.rawValue ?? "none"))")
+        let time = random.duration(in: .milliseconds(200) ... .milliseconds(900))
+        schedule(.k3sAttempt(index, start: start), after: time)
+    }
+
+    /// Starts what is enabled, once the power is back.
+    mutating func schedulePowerUp(_ index: Int, after outage: Duration) {
+        guard let start = machines[index].k3s.powerUp() else { return }
+        // It waits for the device of the agent, as its unit says.
+        schedule(.k3sAttempt(index, start: start), after: outage + .milliseconds(500))
+    }
+
+    // MARK: what K3s does
+
+    /// The start of this number tries to come up.
+    mutating func attemptK3s(_ index: Int, start: Int) {
+        guard !machines[index].isGone, let process = machines[index].k3s.process, process.number == start,
+            !process.isReady
+        else { return }
+        let retry = Event.k3sAttempt(index, start: start)
+        // Below a device that carries nothing there is nobody to talk to.
+        guard machines[index].agent?.device != nil else { return schedule(retry, after: .seconds(1)) }
+        let succeeded =
+            process.command == .server
+            ? comeUpAsServer(index, process.settings) : comeUpAsAgent(index, process.settings)
+        guard succeeded else {
+            machines[index].k3s.restarts += 1
+            return schedule(retry, after: .seconds(1))
+        }
+        machines[index].k3s.process?.isReady = true
+        trace(11, index)
+        note("K3s of n\(index) is up")
+        reconcile(.changed, at: index)
+        if process.command == .server, let number = machines[index].k3s.datastore {
+            feed(.serverToken(clusters[number].pinned(number)), to: index)
+        }
+    }
+
+    private mutating func comeUpAsServer(_ index: Int, _ settings: [String: String]) -> Bool {
+        guard let token = settings["token"] else { return false }
+        if let number = machines[index].k3s.datastore {
+            return clusters[number].admits(token, number: number)
+        }
+        if settings["server"] != nil {
+            guard let number = serverReached(from: index, settings), clusters[number].isEtcd else {
+                return false
+            }
+            machines[index].k3s.datastore = number
+            clusters[number].joined.insert(index)
+            return true
+        }
+        checkFounding(by: index)
+        machines[index].k3s.datastore = clusters.count
+        clusters.append(
+            ModelledCluster(
+                founder: index, token: token, isEtcd: settings["cluster-init"] == "true", joined: [index]))
+        return true
+    }
+
+    private mutating func comeUpAsAgent(_ index: Int, _ settings: [String: String]) -> Bool {
+        guard let number = serverReached(from: index, settings) else { return false }
+        clusters[number].joined.insert(index)
+        return true
+    }
+
+    /// The cluster of the ready server behind the settings' URL, if it can be reached and takes the token.
+    private func serverReached(from index: Int, _ settings: [String: String]) -> Int? {
+        guard let url = settings["server"], let token = settings["token"] else { return nil }
+        let host = url.dropFirst("https://".count).prefix { $0 != ":" }
+        for other in machines.indices where other != index {
+            guard machines[other].address?.description == String(host),
+                packetsPass(index, other), packetsPass(other, index),
+                let process = machines[other].k3s.process, process.command == .server, process.isReady,
+                let number = machines[other].k3s.datastore, clusters[number].admits(token, number: number)
+            else { continue }
+            return number
+        }
+        return nil
+    }
+}
+
+extension Plan.Action {
+    /// The file that it writes.
+    fileprivate var writtenPath: String? {
+        switch self {
+        case .write(let file): file.path
+        case .recordApplied, .markDeployed: "/usr/local/.kairos"
+        default: nil
+        }
+    }
+}
