@@ -21,7 +21,7 @@ struct ElectionWorld {
 
     private enum Event {
         case register(from: Int, to: Int, ElectionRegister)
-        case certificate(from: Int, to: Int, FoundingCertificate)
+        case certificate(from: Int, to: Int, DecreeCertificate)
         case persisted(Int, ElectionState, number: UInt64, life: Int, fails: Bool)
         case tick(Int, life: Int)
         case boot(Int)
@@ -43,12 +43,14 @@ struct ElectionWorld {
         let identity: Identity
         let card: MemberCard
         var disk: ElectionState?
-        var election: FoundingElection?
+        var election: DecreeElection?
         var life = 0
         var register: ElectionRegister?
-        var certificate: FoundingCertificate?
+        var certificate: DecreeCertificate?
         var side = 0
         var nextTick: Instant?
+        var wishes = ElectionWishes()
+        var quorum: Int?
     }
 
     let scope: ElectionScope
@@ -59,13 +61,13 @@ struct ElectionWorld {
     private var faults: Faults
     private(set) var now: Instant = .zero
     /// Every decision that any member ever announced, with who announced it.
-    private(set) var decisions: [(member: Int, certificate: FoundingCertificate)] = []
+    private(set) var decisions: [(member: Int, certificate: DecreeCertificate)] = []
     /// Broken promises of durability: publications that the disk did not hold.
     private(set) var violations: [String] = []
     private(set) var log: [String] = []
 
     init(count: Int, quorum: Int, seed: UInt64, faults: Faults = Faults(), forced: [Int: ForcedRole] = [:]) {
-        scope = ElectionScope(network: "test", epoch: 1, quorum: quorum)
+        scope = ElectionScope(network: "test", quorum: quorum)
         random = SeededGenerator(seed: seed)
         self.faults = faults
         members = (0..<count).map { index in
@@ -92,15 +94,30 @@ struct ElectionWorld {
     }
 
     /// The founders that members hold on their disks now.
-    var founders: Set<PeerID> { Set(members.compactMap { $0.disk?.certificate?.value.founder }) }
+    var founders: Set<PeerID> { Set(decrees.map(\.founder.peer)) }
+    /// The newest decrees on the members' disks.
+    var decrees: [Decree] { members.compactMap { $0.disk?.certificate?.decree } }
+    func decree(_ index: Int) -> Decree? { members[index].disk?.certificate?.decree }
+    func index(of peer: PeerID) -> Int? { members.firstIndex { $0.identity.peerID == peer } }
+
+    /// What the members want from now on.
+    mutating func wish(_ wishes: ElectionWishes, by index: Int) {
+        members[index].wishes = wishes
+        give(.wishes(wishes), to: index)
+    }
+
+    mutating func leave(_ index: Int) { give(.leave, to: index) }
     var undecided: [Int] { members.indices.filter { members[$0].election?.certificate == nil } }
     func peer(_ index: Int) -> PeerID { members[index].identity.peerID }
-    func obstacle(_ index: Int) -> FoundingElection.Obstacle? { members[index].election?.obstacle }
+    func obstacle(_ index: Int) -> DecreeElection.Obstacle? { members[index].election?.obstacle }
 
     mutating func cut(_ group: Set<Int>) {
         for index in members.indices { members[index].side = group.contains(index) ? 1 : 0 }
         for index in members.indices { updatePresence(of: index) }
     }
+
+    /// The cloud-config of the member says another quorum at its next start.
+    mutating func setQuorum(_ quorum: Int, of index: Int) { members[index].quorum = quorum }
 
     mutating func crash(_ index: Int, for outage: Duration, loseDisk: Bool = false) {
         members[index].election = nil
@@ -194,10 +211,12 @@ struct ElectionWorld {
 
     private mutating func boot(_ index: Int) {
         let member = members[index]
-        members[index].election = FoundingElection(
-            configuration: .init(scope: scope, identity: member.identity, card: member.card),
+        members[index].election = DecreeElection(
+            configuration: .init(
+                scope: ElectionScope(network: scope.network, quorum: member.quorum ?? scope.quorum),
+                identity: member.identity, card: member.card),
             restored: member.disk, random: SeededGenerator(seed: random.next()), at: now)
-        give(.tick, to: index)
+        give(.wishes(member.wishes), to: index)
         for other in members.indices { updatePresence(of: other) }
         for other in members.indices { send(from: other, to: index) }
     }
@@ -210,7 +229,7 @@ struct ElectionWorld {
         give(.present(Set(peers)), to: index)
     }
 
-    private mutating func give(_ input: FoundingElection.Input, to index: Int) {
+    private mutating func give(_ input: DecreeElection.Input, to index: Int) {
         guard var election = members[index].election else { return }
         let effects = election.receive(input, at: now)
         members[index].election = election
@@ -223,7 +242,7 @@ struct ElectionWorld {
         }
     }
 
-    private mutating func perform(_ effect: FoundingElection.Effect, of index: Int) {
+    private mutating func perform(_ effect: DecreeElection.Effect, of index: Int) {
         switch effect {
         case .persist(let state, let number):
             schedule(
@@ -249,7 +268,8 @@ struct ElectionWorld {
             }
             decisions.append((index, certificate))
             log.append(
-                "\(now): n\(index) knows \(certificate.value.uuid) at round \(certificate.ballot.round)")
+                "\(now): n\(index) knows decree \(certificate.decree.number) of \(certificate.decree.founder.uuid)"
+                    + " at round \(certificate.ballot.round)")
         }
     }
 }

@@ -7,17 +7,18 @@ struct RolePlanTests {
     let founder = testIdentity(seed: [UInt8](repeating: 1, count: 32))
     let other = testIdentity(seed: [UInt8](repeating: 2, count: 32))
 
-    private var certificate: FoundingCertificate? {
-        let scope = ElectionScope(network: "n", epoch: 1, quorum: 1)
+    private var certificate: DecreeCertificate? {
+        let scope = ElectionScope(network: "n", quorum: 1)
         let ballot = Ballot(round: 1, proposer: founder.peerID)
-        let value = FoundingValue(founder: founder.peerID, uuid: "u")
+        let decree = Decree.founding(ElectedServer(peer: founder.peerID, uuid: "u"), quorum: 1)
         let statement = SignedAccept.statement(
-            in: scope, acceptor: founder.peerID, ballot: ballot, value: value)
-        return FoundingCertificate(
-            scope: scope, ballot: ballot, value: value,
+            in: scope, acceptor: founder.peerID, ballot: ballot, decree: decree)
+        return DecreeCertificate(
+            scope: scope, ballot: ballot, decree: decree,
             accepts: [
                 SignedAccept(
-                    acceptor: founder.peerID, ballot: ballot, value: value, signature: founder.sign(statement)
+                    acceptor: founder.peerID, ballot: ballot, decree: decree,
+                    signature: founder.sign(statement)
                 )
             ])
     }
@@ -43,7 +44,7 @@ struct RolePlanTests {
         #expect(
             RolePlan.plan(
                 for: other.peerID, forcedRole: .master, highAvailability: true, certificate: certificate)
-                == .role(.server, certificate))
+                == .willServe(certificate))
         guard
             case .contradiction = RolePlan.plan(
                 for: other.peerID, forcedRole: .master, highAvailability: false, certificate: certificate)

@@ -30,7 +30,7 @@ struct FilesTests {
     private func state(promisedRound round: UInt64) throws -> ElectionState {
         let identity = try Identity(seed: SecretBytes(copying: [UInt8](repeating: 3, count: 32)))
         return ElectionState(
-            scope: ElectionScope(network: "n", epoch: 1, quorum: 2), owner: identity.peerID,
+            scope: ElectionScope(network: "n", quorum: 2), owner: identity.peerID,
             promised: Ballot(round: round, proposer: identity.peerID), highestDrivenRound: round)
     }
 

@@ -22,7 +22,7 @@ struct KeyPublisherTests {
 
     private func publication(stock: Bool = false, founder: Bool = true) -> KeyPublisher.Publication {
         KeyPublisher.Publication(
-            peer: peer, role: founder ? "master" : "worker", isFounder: founder,
+            peer: peer, role: founder ? "master" : "worker", isLeader: founder,
             address: VirtualAddress("10.1.0.7"),
             join: founder ? JoinFacts(epoch: 1, address: "10.1.0.7", token: "secret") : nil,
             nodeToken: "secret",

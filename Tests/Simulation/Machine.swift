@@ -71,6 +71,8 @@ struct Machine {
     var addresses: [VirtualAddress] = []
     /// Whether it has told something untrue or has shared its key.
     var isFaithless = false
+    /// The epoch that its K3s was last configured for.
+    var epoch: UInt64 = 1
     /// How often its K3s was started or restarted by the agent.
     var k3sStarts = 0
 

@@ -107,6 +107,8 @@ struct ModelledK3s {
 package struct ModelledCluster: Sendable {
     /// Which machine founded it.
     package let founder: Int
+    /// Of which epoch its founder was.
+    let epoch: UInt64
     let token: String
     /// Whether further servers can join its datastore.
     let isEtcd: Bool

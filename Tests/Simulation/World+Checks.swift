@@ -12,12 +12,24 @@ extension World {
     // MARK: the election
 
     /// A node acts on `certificate`.
-    mutating func checkActedOn(_ certificate: FoundingCertificate, by index: Int) {
-        note("n\(index) knows the founder: \(certificate.value.uuid)")
-        let epoch = certificate.scope.epoch
-        founders[epoch, default: []].insert(certificate.value.founder)
+    mutating func checkActedOn(_ certificate: DecreeCertificate, by index: Int) {
+        let decree = certificate.decree
+        let epoch = decree.epoch
+        note(
+            "n\(index) knows decree \(decree.number): \(decree.founder.uuid) founds epoch \(epoch),"
+                + (decree.isRunning ? " running" : " not running"))
+        founders[epoch, default: []].insert(decree.founder.peer)
         if let all = founders[epoch], all.count > 1 {
             violate(.oneFounder, "epoch \(epoch) has \(all.count) founders; n\(index) knows another one")
+        }
+        decrees[decree.number, default: []].insert(decree)
+        if let all = decrees[decree.number], all.count > 1 {
+            violate(
+                .oneFounder, "number \(decree.number) has \(all.count) decrees; n\(index) knows another one")
+        }
+        if decree.isRunning { runningEpochs.insert(epoch) }
+        if let running = runningEpochs.min(), epoch > running {
+            violate(.oneCluster, "epoch \(epoch) was founded although the cluster of epoch \(running) ran")
         }
         guard checkedCertificates.insert(certificate).inserted else { return }
         if certificate.accepts.count < scenario.quorum, sabotage != .quorumOfOne {
@@ -28,7 +40,8 @@ extension World {
                 violate(.certifiedRole, "a certificate holds a vote that nobody signed")
             }
             let vote = Vote(
-                voter: accept.acceptor, scope: certificate.scope, ballot: accept.ballot, value: accept.value)
+                voter: accept.acceptor, scope: certificate.scope, ballot: accept.ballot,
+                decree: accept.decree)
             if !durableVotes.contains(vote) {
                 violate(.votesOnDisk, "a vote that is acted on was never on its voter's disk")
             }
@@ -41,6 +54,11 @@ extension World {
             let register = ElectionCodec.register(from: value)
         else { return }
         let disk = machines[index].disk.election
+        if let disk, disk.number < register.number {
+            violate(.votesOnDisk, "n\(index) votes on a decree whose predecessor is not on its disk")
+        }
+        // What is told of an older decree was on disk before the next was.
+        if let disk, disk.number > register.number { return }
         if let accepted = register.accepted, disk?.accepted != accepted {
             violate(.votesOnDisk, "n\(index) tells a vote that is not on its disk")
         }
@@ -57,8 +75,14 @@ extension World {
             return violate(
                 .certifiedRole, "n\(index) is \(assignment.role) without a certificate on its disk")
         }
-        if (certificate.value.founder == machines[index].peer) != (assignment.role == .founder) {
+        let decree = certificate.decree
+        if (decree.founder.peer == machines[index].peer) != (assignment.role == .founder)
+            || assignment.epoch != decree.epoch
+        {
             violate(.certifiedRole, "n\(index) is \(assignment.role), and its certificate says otherwise")
+        }
+        if assignment.role != .founder, !decree.isRunning {
+            violate(.certifiedRole, "n\(index) joins a cluster that nobody has agreed to run")
         }
     }
 
@@ -67,7 +91,9 @@ extension World {
     /// The K3s of machine `index` finds neither data nor a server and founds a cluster.
     mutating func checkFounding(by index: Int) {
         note("K3s of n\(index) founds a cluster")
-        guard let first = clusters.first else { return }
+        // One that never ran is given up: nobody has joined it.
+        guard let first = clusters.first(where: { runningEpochs.contains($0.epoch) || $0.joined.count > 1 })
+        else { return }
         // The second holder of a founder's key is that founder; it is told apart in `isFaithless`.
         if machines[index].copyOf != nil || machines[first.founder].copyOf != nil { return }
         violate(.oneCluster, "n\(index) founds a cluster after n\(first.founder) did")
@@ -108,8 +134,9 @@ extension World {
     /// Whether this run has to end well: not when the machine that holds the cluster's data was installed
     /// anew, which no election brings back.
     package var endsWell: Bool {
-        clusters.allSatisfy { machines[$0.founder].k3s.datastore != nil }
-            && founders.values.joined().allSatisfy { founder in machines.contains { $0.peer == founder } }
+        guard let epoch = runningEpochs.max() else { return true }
+        return clusters.filter { $0.epoch == epoch }.allSatisfy { machines[$0.founder].k3s.datastore != nil }
+            && founders[epoch, default: []].allSatisfy { founder in machines.contains { $0.peer == founder } }
     }
 
     /// What is not yet as it should be once nothing fails any more.
@@ -133,7 +160,7 @@ extension World {
         }
         let servers = present.filter { machines[$0].k3s.process?.command == .server }
         if servers.count != 1 { disorder.append("\(servers.count) servers run") }
-        let used = Set(present.compactMap { machines[$0].k3s.datastore })
+        let used = Set(servers.compactMap { machines[$0].k3s.datastore })
         if used.count > 1 { disorder.append("servers of \(used.count) clusters run") }
         return disorder
     }

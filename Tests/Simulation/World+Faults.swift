@@ -149,7 +149,7 @@ extension World {
         case .amnesia:
             machines[index].isFaithless = true
             let register = ElectionRegister(
-                scope: ElectionScope(network: "sim", epoch: 1, quorum: scenario.quorum),
+                scope: ElectionScope(network: "sim", quorum: scenario.quorum),
                 card: MemberCard(uuid: machines[index].uuid, name: machines[index].name, forcedRole: nil))
             say(registerID(of: index), ElectionCodec.encode(register), by: index)
         case .theft:
@@ -208,7 +208,7 @@ extension World {
     /// one that promises nothing.
     private mutating func equivocate(_ index: Int, _ others: [Int]) {
         let version = UInt64(max(0, moment(index).wall.nanoseconds))
-        let scope = ElectionScope(network: "sim", epoch: 1, quorum: scenario.quorum)
+        let scope = ElectionScope(network: "sim", quorum: scenario.quorum)
         let card = MemberCard(uuid: machines[index].uuid, name: machines[index].name, forcedRole: nil)
         let half = others.count / 2
         let ballot = Ballot(round: 2, proposer: machines[others[0]].peer)

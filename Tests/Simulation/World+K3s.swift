@@ -19,6 +19,7 @@ extension World {
         do {
             let desired = try machines[index].k3s.node.desiredState(of: assignment)
             machines[index].k3s.desired = desired
+            machines[index].epoch = assignment.epoch
             reconcile(.desired(desired), at: index)
         } catch {
             violate(.order, "K3s of n\(index) cannot be configured: \(error)")
@@ -37,7 +38,15 @@ extension World {
             case .carryOut(let actions, let desired):
                 let steps = K3sSteps(actions: actions, desired: desired)
                 schedule(.k3sAct(index, life: life, steps), after: .milliseconds(3))
-            case .announce, .report: break
+            case .announce: break
+            case .report(let report):
+                let token = machines[index].k3s.datastore.map { clusters[$0].pinned($0) }
+                feed(
+                    .k3s(
+                        K3sCondition(
+                            epoch: machines[index].epoch, isReady: report.isReady, token: token,
+                            hasRun: machines[index].k3s.desired != nil)),
+                    to: index)
             }
         }
         guard let deadline = machines[index].agent?.reconciler.nextDeadline else { return }
@@ -106,9 +115,6 @@ extension World {
         trace(11, index)
         note("K3s of n\(index) is up")
         reconcile(.changed, at: index)
-        if process.command == .server, let number = machines[index].k3s.datastore {
-            feed(.serverToken(clusters[number].pinned(number)), to: index)
-        }
     }
 
     private mutating func comeUpAsServer(_ index: Int, _ settings: [String: String]) -> Bool {
@@ -128,7 +134,8 @@ extension World {
         machines[index].k3s.datastore = clusters.count
         clusters.append(
             ModelledCluster(
-                founder: index, token: token, isEtcd: settings["cluster-init"] == "true", joined: [index]))
+                founder: index, epoch: machines[index].epoch, token: token,
+                isEtcd: settings["cluster-init"] == "true", joined: [index]))
         return true
     }
 

@@ -13,7 +13,7 @@ extension World {
     mutating func boot(_ index: Int) {
         let machine = machines[index]
         let quorum = sabotage == .quorumOfOne ? 1 : scenario.quorum
-        let scope = ElectionScope(network: "sim", epoch: 1, quorum: quorum)
+        let scope = ElectionScope(network: "sim", quorum: quorum)
         let card = MemberCard(uuid: machine.uuid, name: machine.name, forcedRole: machine.forced)
         var fixedAddress = machine.fixedAddress
         if sabotage == .addressMovesAtRestart, machine.life > 0 {
@@ -33,7 +33,7 @@ extension World {
                     peerID: machine.peer.description, hostname: machine.name,
                     address: VirtualAddress(rawValue: 0), version: MachineEntry.implementation + "test"),
                 lease: machine.disk.lease)
-            let founding = FoundingElection(
+            let founding = DecreeElection(
                 configuration: .init(scope: scope, identity: machine.identity, card: card),
                 restored: election, random: SeededGenerator(seed: random.next()), at: now)
             let core = NodeCore(
@@ -160,7 +160,9 @@ extension World {
             let digits = String(random.next(), radix: 16)
             write(.token(machines[index].disk.token ?? server ?? "token-\(index)-\(digits)"), to: index)
         case .assign(let assignment): assign(assignment, to: index)
-        case .founded(let certificate): checkActedOn(certificate, by: index)
+        case .decreed(let certificate): checkActedOn(certificate, by: index)
+        case .leaveCluster: violate(.certifiedRole, "n\(index) is to leave, and nobody said so")
+        case .removeNode: violate(.certifiedRole, "n\(index) removes a node, and nobody said so")
         }
     }
 
@@ -225,14 +227,19 @@ extension World {
     private mutating func apply(_ write: Machine.Write, to index: Int) {
         switch write {
         case .election(var state, _):
-            if sabotage == .certificateNotKept { state.certificate = nil }
+            if sabotage == .certificateNotKept {
+                state = ElectionState(
+                    scope: state.scope, owner: state.owner, promised: state.promised,
+                    accepted: state.accepted?.decree.number == 1 ? state.accepted : nil,
+                    highestDrivenRound: state.highestDrivenRound)
+            }
             if sabotage == .votesForgotten { return }
             machines[index].disk.election = state
             if let accepted = state.accepted {
                 durableVotes.insert(
                     Vote(
                         voter: accepted.acceptor, scope: state.scope, ballot: accepted.ballot,
-                        value: accepted.value))
+                        decree: accepted.decree))
             }
         case .lease(let address): machines[index].disk.lease = address
         case .token(let token): machines[index].disk.token = token

@@ -67,6 +67,10 @@ package struct World {
     package internal(set) var fingerprint: UInt64 = 0xcbf2_9ce4_8422_2325
     /// Who was ever certified as the founder, by epoch.
     package internal(set) var founders: [UInt64: Set<PeerID>] = [:]
+    /// The decrees that a node has acted on, by number.
+    var decrees: [UInt64: Set<Decree>] = [:]
+    /// The epochs of which members have agreed that the cluster runs.
+    var runningEpochs: Set<UInt64> = []
     package internal(set) var clusters: [ModelledCluster] = []
     /// How many faults began.
     package internal(set) var faultsInjected = 0
@@ -87,7 +91,7 @@ package struct World {
     /// Addresses that a member has claimed although another one holds them.
     var stolen: Set<String> = []
     var durableVotes: Set<Vote> = []
-    var checkedCertificates: Set<FoundingCertificate> = []
+    var checkedCertificates: Set<DecreeCertificate> = []
     private let records: Bool
     private var order = 0
 
@@ -96,7 +100,7 @@ package struct World {
         let voter: PeerID
         let scope: ElectionScope
         let ballot: Ballot
-        let value: FoundingValue
+        let decree: Decree
     }
 
     /// Makes the world of `scenario` before anything has happened in it. With `records` it keeps a

@@ -16,7 +16,7 @@ package enum ElectionCodec {
     package static func encode(_ register: ElectionRegister) -> String { json(RegisterText(register)) }
 
     /// `certificate` as the value of its ledger entry.
-    package static func encode(_ certificate: FoundingCertificate) -> String {
+    package static func encode(_ certificate: DecreeCertificate) -> String {
         json(CertificateText(certificate))
     }
 
@@ -29,7 +29,7 @@ package enum ElectionCodec {
     }
 
     /// The certificate that `text` spells, checked; nil when it is anything else or proves nothing.
-    package static func certificate(from text: String) -> FoundingCertificate? {
+    package static func certificate(from text: String) -> DecreeCertificate? {
         parse(CertificateText.self, text)?.value
     }
 
@@ -54,18 +54,16 @@ package enum ElectionCodec {
 
 private struct ScopeText: Codable {
     let network: String
-    let epoch: UInt64
     let quorum: Int
 
     init(_ scope: ElectionScope) {
         network = scope.network
-        epoch = scope.epoch
         quorum = scope.quorum
     }
 
     var value: ElectionScope? {
-        guard quorum >= 1, quorum <= FoundingCertificate.mostAccepts else { return nil }
-        return ElectionScope(network: network, epoch: epoch, quorum: quorum)
+        guard quorum >= 1, quorum <= DecreeCertificate.mostAccepts else { return nil }
+        return ElectionScope(network: network, quorum: quorum)
     }
 }
 
@@ -84,45 +82,78 @@ private struct BallotText: Codable {
     }
 }
 
-private struct ValueText: Codable {
-    let founder: String
+private struct ServerText: Codable {
+    let peer: String
     let uuid: String
 
-    init(_ value: FoundingValue) {
-        founder = value.founder.description
-        uuid = value.uuid
+    init(_ server: ElectedServer) {
+        peer = server.peer.description
+        uuid = server.uuid
     }
 
-    var value: FoundingValue? {
-        guard let peer = try? PeerID(founder) else { return nil }
-        return FoundingValue(founder: peer, uuid: uuid)
+    var value: ElectedServer? {
+        guard let peer = try? PeerID(peer) else { return nil }
+        return ElectedServer(peer: peer, uuid: uuid)
+    }
+}
+
+private struct DecreeText: Codable {
+    let number: UInt64
+    let epoch: UInt64
+    let founder: ServerText
+    let running: Bool
+    let servers: [ServerText]
+    let forgotten: [String]
+    let quorum: Int
+
+    init(_ decree: Decree) {
+        number = decree.number
+        epoch = decree.epoch
+        founder = ServerText(decree.founder)
+        running = decree.isRunning
+        servers = decree.servers.map(ServerText.init)
+        forgotten = decree.forgotten.map(\.description)
+        quorum = decree.quorum
+    }
+
+    var value: Decree? {
+        guard servers.count <= Decree.mostServers, forgotten.count <= Decree.mostForgotten,
+            let founder = founder.value
+        else { return nil }
+        let elected = servers.compactMap(\.value)
+        let gone = forgotten.compactMap { try? PeerID($0) }
+        guard elected.count == servers.count, gone.count == forgotten.count else { return nil }
+        let decree = Decree(
+            number: number, epoch: epoch, founder: founder, isRunning: running, servers: elected,
+            forgotten: gone, quorum: quorum)
+        return decree.isWellFormed ? decree : nil
     }
 }
 
 private struct AcceptText: Codable {
     let acceptor: String
     let ballot: BallotText
-    let value: ValueText
+    let decree: DecreeText
     let signature: Data
 
     init(_ accept: SignedAccept) {
         acceptor = accept.acceptor.description
         ballot = BallotText(accept.ballot)
-        value = ValueText(accept.value)
+        decree = DecreeText(accept.decree)
         signature = Data(accept.signature)
     }
 
     var accept: SignedAccept? {
-        guard let peer = try? PeerID(acceptor), let ballot = ballot.value, let value = value.value else {
+        guard let peer = try? PeerID(acceptor), let ballot = ballot.value, let decree = decree.value else {
             return nil
         }
-        return SignedAccept(acceptor: peer, ballot: ballot, value: value, signature: Array(signature))
+        return SignedAccept(acceptor: peer, ballot: ballot, decree: decree, signature: Array(signature))
     }
 }
 
 private struct DriveText: Codable {
     let ballot: BallotText
-    let value: ValueText?
+    let decree: DecreeText?
 }
 
 private struct RegisterText: Codable {
@@ -130,43 +161,53 @@ private struct RegisterText: Codable {
     let uuid: String
     let name: String
     let role: String?
+    let number: UInt64
     let promised: BallotText?
     let accepted: AcceptText?
     let drive: DriveText?
+    let missesFounder: Bool?
+    let hasLeft: Bool?
 
     init(_ register: ElectionRegister) {
         scope = ScopeText(register.scope)
         uuid = register.card.uuid
         name = register.card.name
         role = register.card.forcedRole?.rawValue
+        number = register.number
         promised = register.promised.map(BallotText.init)
         accepted = register.accepted.map(AcceptText.init)
         drive = register.drive.map {
-            DriveText(ballot: BallotText($0.ballot), value: $0.value.map(ValueText.init))
+            DriveText(ballot: BallotText($0.ballot), decree: $0.decree.map(DecreeText.init))
         }
+        missesFounder = register.missesFounder ? true : nil
+        hasLeft = register.hasLeft ? true : nil
     }
 
     var value: ElectionRegister? {
-        guard let scope = scope.value, uuid.utf8.count <= 512, name.utf8.count <= 512 else { return nil }
+        guard let scope = scope.value, number >= 1, uuid.utf8.count <= Decree.longestUUID,
+            name.utf8.count <= 512
+        else { return nil }
         // A role that this version does not know is no reason to lose the vote behind it.
         let card = MemberCard(uuid: uuid, name: name, forcedRole: role.flatMap(ForcedRole.init))
-        var register = ElectionRegister(scope: scope, card: card)
+        var register = ElectionRegister(scope: scope, card: card, number: number)
+        register.missesFounder = missesFounder ?? false
+        register.hasLeft = hasLeft ?? false
         if let promised {
             guard let ballot = promised.value else { return nil }
             register.promised = ballot
         }
         if let accepted {
-            guard let accept = accepted.accept else { return nil }
+            guard let accept = accepted.accept, accept.decree.number == number else { return nil }
             register.accepted = accept
         }
         if let drive {
             guard let ballot = drive.ballot.value else { return nil }
-            var proposed: FoundingValue?
-            if let text = drive.value {
-                guard let value = text.value else { return nil }
-                proposed = value
+            var proposed: Decree?
+            if let text = drive.decree {
+                guard let decree = text.value, decree.number == number else { return nil }
+                proposed = decree
             }
-            register.drive = .init(ballot: ballot, value: proposed)
+            register.drive = .init(ballot: ballot, decree: proposed)
         }
         return register
     }
@@ -175,33 +216,28 @@ private struct RegisterText: Codable {
 private struct CertificateText: Codable {
     let scope: ScopeText
     let ballot: BallotText
-    let founding: ValueText
+    let decree: DecreeText
     let signatures: [String: Data]
 
-    enum CodingKeys: String, CodingKey {
-        case scope, ballot, signatures
-        case founding = "value"
-    }
-
-    init(_ certificate: FoundingCertificate) {
+    init(_ certificate: DecreeCertificate) {
         scope = ScopeText(certificate.scope)
         ballot = BallotText(certificate.ballot)
-        founding = ValueText(certificate.value)
+        decree = DecreeText(certificate.decree)
         signatures = Dictionary(
             uniqueKeysWithValues: certificate.accepts.map { ($0.acceptor.description, Data($0.signature)) })
     }
 
-    var value: FoundingCertificate? {
-        guard let scope = scope.value, let ballot = ballot.value, let value = founding.value,
-            signatures.count <= FoundingCertificate.mostAccepts
+    var value: DecreeCertificate? {
+        guard let scope = scope.value, let ballot = ballot.value, let decree = decree.value,
+            signatures.count <= DecreeCertificate.mostAccepts
         else { return nil }
         var accepts: [SignedAccept] = []
         for (acceptor, signature) in signatures {
             guard let peer = try? PeerID(acceptor) else { return nil }
             accepts.append(
-                SignedAccept(acceptor: peer, ballot: ballot, value: value, signature: Array(signature)))
+                SignedAccept(acceptor: peer, ballot: ballot, decree: decree, signature: Array(signature)))
         }
-        return FoundingCertificate(scope: scope, ballot: ballot, value: value, accepts: accepts)
+        return DecreeCertificate(scope: scope, ballot: ballot, decree: decree, accepts: accepts)
     }
 }
 
@@ -213,6 +249,7 @@ private struct StateText: Codable {
     let accepted: AcceptText?
     let highestDrivenRound: UInt64
     let certificate: CertificateText?
+    let hasLeft: Bool?
 
     init(_ state: ElectionState) {
         version = 1
@@ -222,11 +259,19 @@ private struct StateText: Codable {
         accepted = state.accepted.map(AcceptText.init)
         highestDrivenRound = state.highestDrivenRound
         certificate = state.certificate.map(CertificateText.init)
+        hasLeft = state.hasLeft ? true : nil
     }
 
     var value: ElectionState? {
         guard version == 1, let scope = scope.value, let owner = try? PeerID(owner) else { return nil }
-        var state = ElectionState(scope: scope, owner: owner, highestDrivenRound: highestDrivenRound)
+        var decided: DecreeCertificate?
+        if let certificate {
+            guard let value = certificate.value else { return nil }
+            decided = value
+        }
+        var state = ElectionState(
+            scope: scope, owner: owner, highestDrivenRound: highestDrivenRound, certificate: decided,
+            hasLeft: hasLeft ?? false)
         if let promised {
             guard let ballot = promised.value else { return nil }
             state.promised = ballot
@@ -235,10 +280,7 @@ private struct StateText: Codable {
             guard let accept = accepted.accept else { return nil }
             state.accepted = accept
         }
-        if let certificate {
-            guard let value = certificate.value else { return nil }
-            state.certificate = value
-        }
+        if let accepted = state.accepted, accepted.decree.number != state.number { return nil }
         return state
     }
 }

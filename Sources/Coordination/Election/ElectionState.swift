@@ -6,17 +6,21 @@ package struct ElectionState: Hashable, Sendable {
     package let scope: ElectionScope
     /// Whose promises these are. A state of another peer (a copied disk) is not obeyed.
     package let owner: PeerID
+    /// The highest promise for the decree of `number`.
     package var promised: Ballot?
+    /// The latest accept of a decree of `number`.
     package var accepted: SignedAccept?
-    /// The highest round this node has driven; a restarted proposer goes above it, so it never
-    /// proposes two values at one ballot.
+    /// The highest round this node has driven for `number`; a restarted proposer goes above it, so it
+    /// never proposes two decrees at one ballot.
     package var highestDrivenRound: UInt64
-    /// The decision, once known.
-    package var certificate: FoundingCertificate?
+    /// Whether this node was told to leave the cluster.
+    package var hasLeft: Bool
+    /// The newest decree that is known to be decided.
+    package private(set) var certificate: DecreeCertificate?
 
     package init(
         scope: ElectionScope, owner: PeerID, promised: Ballot? = nil, accepted: SignedAccept? = nil,
-        highestDrivenRound: UInt64 = 0, certificate: FoundingCertificate? = nil
+        highestDrivenRound: UInt64 = 0, certificate: DecreeCertificate? = nil, hasLeft: Bool = false
     ) {
         self.scope = scope
         self.owner = owner
@@ -24,5 +28,18 @@ package struct ElectionState: Hashable, Sendable {
         self.accepted = accepted
         self.highestDrivenRound = highestDrivenRound
         self.certificate = certificate
+        self.hasLeft = hasLeft
+    }
+
+    /// The number of the decree that is open: the one after the newest that is decided.
+    package var number: UInt64 { (certificate?.decree.number ?? 0) &+ 1 }
+
+    /// The newest decree is decided. Promises for it have done their duty: whoever knows the decision
+    /// answers no attempt at its number any more.
+    package mutating func advance(to certificate: DecreeCertificate) {
+        self.certificate = certificate
+        promised = nil
+        accepted = nil
+        highestDrivenRound = 0
     }
 }

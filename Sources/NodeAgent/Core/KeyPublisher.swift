@@ -12,7 +12,8 @@ package struct KeyPublisher: Sendable {
         package let peer: PeerID
         /// The stock name of this node's role, once it has one.
         package let role: String?
-        package let isFounder: Bool
+        /// Whether stock nodes are to look to this server.
+        package let isLeader: Bool
         package let address: VirtualAddress?
         package let join: JoinFacts?
         /// The token for stock nodes that join.
@@ -22,12 +23,12 @@ package struct KeyPublisher: Sendable {
         package let ownMembers: Set<String>
 
         package init(
-            peer: PeerID, role: String?, isFounder: Bool, address: VirtualAddress?, join: JoinFacts?,
+            peer: PeerID, role: String?, isLeader: Bool, address: VirtualAddress?, join: JoinFacts?,
             nodeToken: String?, stockPeersPresent: Bool, ownMembers: Set<String>
         ) {
             self.peer = peer
             self.role = role
-            self.isFounder = isFounder
+            self.isLeader = isLeader
             self.address = address
             self.join = join
             self.nodeToken = nodeToken
@@ -121,7 +122,7 @@ package struct KeyPublisher: Sendable {
         }
         if let address = publication.address { stock(LedgerKeys.address(uuid: uuid), address.description) }
         if let role = publication.role { stock(LedgerKeys.role(uuid: uuid), role) }
-        guard publication.isFounder else { return wanted }
+        guard publication.isLeader else { return wanted }
         stock(LedgerKeys.leader, uuid)
         if let join = publication.join {
             stock(LedgerKeys.serverAddress, join.address)

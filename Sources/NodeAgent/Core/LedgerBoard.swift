@@ -13,7 +13,7 @@ package struct LedgerBoard: Sendable {
         /// An address entry or a heartbeat.
         case machines
         case register(PeerID, ElectionRegister)
-        case certificate(PeerID, FoundingCertificate)
+        case certificate(PeerID, DecreeCertificate)
     }
 
     private let networkID: String

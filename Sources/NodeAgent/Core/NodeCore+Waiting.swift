@@ -34,13 +34,31 @@ extension NodeCore {
             if joinToken == nil {
                 obstacles.append(.init(step: .join, what: "the join token to be written to disk"))
             }
+        case .willServe:
+            obstacles.append(.init(step: .role, what: "its turn to join as a server: one joins at a time"))
+        case .forgotten(let certificate):
+            obstacles.append(
+                .init(
+                    step: .role,
+                    what: election.hasLeft
+                        ? "nothing: this node has left the cluster"
+                        : "\(certificate.decree.quorum) nodes to take this node back: it was taken for gone",
+                    remedy: election.hasLeft
+                        ? "to join again, remove /usr/local/.kairos/p2p and restart the agent" : nil))
         case .role(_, let certificate):
-            if founderFacts == nil {
+            if !certificate.decree.isRunning {
                 obstacles.append(
                     .init(
-                        step: .join,
-                        what: "the server \(certificate.value.uuid) to publish its address and token",
+                        step: .join, what: "K3s of \(certificate.decree.founder.uuid) to be ready",
                         remedy: "check `kairos-agent p2p status` on the server"))
+            } else if serverFacts.isEmpty {
+                obstacles.append(
+                    .init(
+                        step: .join, what: "a server to publish its address and token",
+                        remedy: "check `kairos-agent p2p status` on the servers"))
+            } else if assignment == nil, isReserved {
+                obstacles.append(
+                    .init(step: .role, what: "its turn to join as a server: one joins at a time"))
             }
         }
         return obstacles
@@ -50,18 +68,24 @@ extension NodeCore {
     package var warnings: [String] {
         var warnings: [String] = []
         let members = election.members.count
-        if configuration.runsK3s, configuration.scope.quorum > 1 || members > 1,
-            Coordination.RolePlan.quorumsMayMiss(quorum: configuration.scope.quorum, members: members)
+        let quorum = election.scope.quorum
+        if configuration.runsK3s, quorum > 1 || members > 1,
+            Coordination.RolePlan.quorumsMayMiss(quorum: quorum, members: members)
         {
             warnings.append(
-                "p2p.minimum_nodes is \(configuration.scope.quorum) for \(members) nodes: should they ever be cut in two"
-                    + " before a server is elected, both halves could elect one; set it to \(members / 2 + 1) or more"
+                "p2p.minimum_nodes is \(quorum) for \(members) nodes: should they ever be cut in two"
+                    + " both halves could elect a server; set it to \(members / 2 + 1) or more"
             )
         }
         for (peer, scope) in election.membersOfOtherScopes where scope.quorum != configuration.scope.quorum {
             warnings.append(
                 "\(peer) has p2p.minimum_nodes \(scope.quorum), this node \(configuration.scope.quorum):"
                     + " set the same number everywhere")
+        }
+        for (peer, decree) in election.rivalDecrees.sorted(by: { $0.key < $1.key }).prefix(8) {
+            warnings.append(
+                "\(peer) belongs to another cluster of this network, founded by \(decree.founder.uuid):"
+                    + " set it up anew, or give the two networks different tokens")
         }
         return warnings
     }

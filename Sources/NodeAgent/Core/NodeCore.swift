@@ -26,7 +26,13 @@ package struct NodeCore: Sendable {
         package let networkID: String
         package let scope: ElectionScope
         package let forcedRole: ForcedRole?
-        package let highAvailability: Bool
+        package var highAvailability: Bool
+        /// How many servers there should be besides the founder (`p2p.auto.ha.master_nodes`).
+        package var additionalServers: Int
+        /// How long a server may be away until the others may take another in its place; nil: for ever.
+        package var replacesServersAfter: Duration?
+        /// How long any node may be away until its role is freed (`p2p.dynamic_roles`); nil: for ever.
+        package var freesRolesAfter: Duration?
         package let apiAddress: VirtualAddress?
         /// A join token that the user's own K3s arguments fix; nil when the founder makes one.
         package let fixedToken: String?
@@ -35,8 +41,9 @@ package struct NodeCore: Sendable {
 
         package init(
             identity: Identity, uuid: String, name: String, networkID: String, scope: ElectionScope,
-            forcedRole: ForcedRole?, highAvailability: Bool, apiAddress: VirtualAddress?, fixedToken: String?,
-            runsK3s: Bool
+            forcedRole: ForcedRole?, highAvailability: Bool, additionalServers: Int = 0,
+            replacesServersAfter: Duration? = nil, freesRolesAfter: Duration? = nil,
+            apiAddress: VirtualAddress?, fixedToken: String?, runsK3s: Bool
         ) {
             self.identity = identity
             self.uuid = uuid
@@ -45,6 +52,9 @@ package struct NodeCore: Sendable {
             self.scope = scope
             self.forcedRole = forcedRole
             self.highAvailability = highAvailability
+            self.additionalServers = additionalServers
+            self.replacesServersAfter = replacesServersAfter
+            self.freesRolesAfter = freesRolesAfter
             self.apiAddress = apiAddress
             self.fixedToken = fixedToken
             self.runsK3s = runsK3s
@@ -68,8 +78,14 @@ package struct NodeCore: Sendable {
         case device(DeviceState)
         /// This node's join token is on its disk.
         case joinToken(String)
-        /// The token that the running server wrote for those who join, CA pinned.
-        case serverToken(String)
+        /// How this node's K3s is.
+        case k3s(K3sCondition)
+        /// An operator's word: nodes are gone for good.
+        case forget(Set<PeerID>)
+        /// An operator's word: the cluster of this epoch is given up, and founded anew.
+        case refound(epoch: UInt64)
+        /// An operator's word: this node leaves the cluster.
+        case leave
         case tick
     }
 
@@ -99,22 +115,32 @@ package struct NodeCore: Sendable {
         case makeJoinToken
         /// Configure and run K3s so; nil means leave it as it is until more is known.
         case assign(K3sAssignment)
-        /// The founder is known.
-        case founded(FoundingCertificate)
+        /// Stop K3s: this node has no part in the cluster of `epoch`.
+        case leaveCluster(epoch: UInt64)
+        /// Take a node that the members have forgotten out of Kubernetes, and so out of etcd.
+        case removeNode(PeerID, hostName: String)
+        /// A newer decree than before is known.
+        case decreed(DecreeCertificate)
     }
 
-    let configuration: Configuration
+    var configuration: Configuration
     let localPeer: PeerID
     var claim: AddressClaim
-    var election: FoundingElection
+    var election: DecreeElection
     var board: LedgerBoard
     var connected: Set<PeerID> = []
     var roomAnswered = false
     var stockPeersPresent = false
     var device = DeviceState.down
     var joinToken: String?
-    var serverToken: String?
+    var k3s = K3sCondition()
     var assignment: K3sAssignment?
+    private var leftEpoch: UInt64?
+    private var removed: Set<PeerID> = []
+    private var operatorForgets: Set<PeerID> = []
+    private var operatorRefounds: UInt64?
+    private var lastWishes = ElectionWishes()
+    private var absences = AbsenceLog()
     private var askedForToken = false
     private var routes: [VirtualAddress: PeerID] = [:]
     private var publisher: KeyPublisher
@@ -122,7 +148,7 @@ package struct NodeCore: Sendable {
 
     /// Makes the node's decisions from what its disk remembers.
     package init(
-        configuration: Configuration, claim: AddressClaim, election: FoundingElection, joinToken: String?
+        configuration: Configuration, claim: AddressClaim, election: DecreeElection, joinToken: String?
     ) {
         self.configuration = configuration
         self.localPeer = configuration.identity.peerID
@@ -135,7 +161,10 @@ package struct NodeCore: Sendable {
 
     /// When the core wants `.tick`.
     package var nextDeadline: Instant? {
-        [claim.nextDeadline, election.nextDeadline, publisher.nextDeadline].compactMap { $0 }.min()
+        [
+            claim.nextDeadline, election.nextDeadline, publisher.nextDeadline,
+            absences.nextDeadline(after: absenceLimits),
+        ].compactMap { $0 }.min()
     }
 
     /// Takes one input and returns what must be done, in order.
@@ -165,8 +194,14 @@ package struct NodeCore: Sendable {
             device = state
         case .joinToken(let token):
             joinToken = configuration.fixedToken ?? token
-        case .serverToken(let token):
-            serverToken = token
+        case .k3s(let condition):
+            k3s = condition
+        case .forget(let peers):
+            operatorForgets.formUnion(peers)
+        case .refound(let epoch):
+            operatorRefounds = epoch
+        case .leave:
+            electionStep(.leave, at: now, &effects)
         case .tick:
             claimStep(.tick, at: now, &effects)
             electionStep(.tick, at: now, &effects)
@@ -216,7 +251,7 @@ package struct NodeCore: Sendable {
     }
 
     private mutating func electionStep(
-        _ input: FoundingElection.Input, at now: Instant, _ effects: inout [Effect]
+        _ input: DecreeElection.Input, at now: Instant, _ effects: inout [Effect]
     ) {
         guard configuration.runsK3s else { return }
         for effect in election.receive(input, at: now) {
@@ -237,7 +272,7 @@ package struct NodeCore: Sendable {
                         EntryID(bucket: LedgerKeys.electionBucket, key: key),
                         value: ElectionCodec.encode(certificate), above: 0))
             case .decided(let certificate):
-                effects.append(.founded(certificate))
+                effects.append(.decreed(certificate))
             }
         }
     }
@@ -245,6 +280,12 @@ package struct NodeCore: Sendable {
     // MARK: what follows from the parts
 
     private mutating func settle(at moment: Moment, _ effects: inout [Effect]) {
+        absences.update(watched: watchedForAbsence, present: connected, at: moment.instant)
+        let wishes = self.wishes(at: moment.instant)
+        if wishes != lastWishes {
+            lastWishes = wishes
+            electionStep(.wishes(wishes), at: moment.instant, &effects)
+        }
         let newRoutes = board.routes(without: localPeer)
         if newRoutes != routes {
             routes = newRoutes
@@ -257,9 +298,20 @@ package struct NodeCore: Sendable {
         for write in publisher.writes(publication, board: board, at: moment) {
             effects.append(.put(write.id, value: write.value, above: 0))
         }
-        if let next = nextAssignment, next != assignment {
+        if case .forgotten(let certificate) = plan {
+            assignment = nil
+            if leftEpoch != certificate.decree.epoch {
+                leftEpoch = certificate.decree.epoch
+                effects.append(.leaveCluster(epoch: certificate.decree.epoch))
+            }
+        } else if let next = nextAssignment, next != assignment {
             assignment = next
+            leftEpoch = nil
             effects.append(.assign(next))
+        }
+        for (peer, name) in nodesToRemove {
+            removed.insert(peer)
+            effects.append(.removeNode(peer, hostName: name))
         }
         waits.update(obstacles, at: moment.wall)
     }
@@ -280,14 +332,42 @@ package struct NodeCore: Sendable {
         return carried == address
     }
 
-    /// What the founder offers to those who join it, if it offers anything yet.
-    var founderFacts: JoinFacts? {
-        guard let certificate = election.certificate else { return nil }
-        guard let facts = board.joinFacts[certificate.value.founder], facts.epoch == certificate.scope.epoch
-        else {
-            return nil
+    /// What the servers of the newest decree offer to those who join them: the founder's offer first, then
+    /// those of the others in their order.
+    var serverFacts: [JoinFacts] {
+        guard let decree = election.decree, decree.isRunning else { return [] }
+        return decree.servers.compactMap { server in
+            guard server.peer != localPeer, let facts = board.joinFacts[server.peer],
+                facts.epoch == decree.epoch
+            else { return nil }
+            return facts
         }
-        return facts
+    }
+
+    /// The servers of the newest decree that can be joined.
+    private var readyServers: Set<PeerID> {
+        guard let decree = election.decree, decree.isRunning else { return [] }
+        return Set(decree.servers.map(\.peer).filter { board.joinFacts[$0]?.epoch == decree.epoch })
+    }
+
+    /// Whether this node's K3s takes part as a server that others can join.
+    private var serves: Bool {
+        guard case .role(let role, let certificate) = plan, role != .agent, let assignment,
+            assignment.role == role, k3s.epoch == certificate.decree.epoch
+        else { return false }
+        return k3s.isReady && k3s.isVoter != false
+    }
+
+    /// Whether this node is among those that will be asked to serve next, so that it does not start as an
+    /// agent first: turning an agent into a server costs a restart of all it runs (contract/k3s.md §13).
+    var isReserved: Bool {
+        guard configuration.highAvailability, configuration.forcedRole == nil, let decree = election.decree,
+            !decree.isServer(localPeer)
+        else { return false }
+        let open = 1 + configuration.additionalServers - decree.servers.count
+        guard open > 0 else { return false }
+        return CandidateOrder.candidates(among: election.presentMembers)
+            .filter { !decree.isServer($0) }.prefix(open).contains(localPeer)
     }
 
     private var nextAssignment: K3sAssignment? {
@@ -296,38 +376,92 @@ package struct NodeCore: Sendable {
         else { return nil }
         let token: String
         var joinURL: String?
+        let facts = serverFacts
         switch role {
         case .founder:
             guard let joinToken else { return nil }
             token = joinToken
         case .server, .agent:
-            guard let facts = founderFacts else { return nil }
-            token = facts.token
-            joinURL = facts.url
+            guard let first = facts.first else { return nil }
+            // What already runs as an agent goes on as one until a decree says otherwise.
+            if role == .agent, isReserved, assignment == nil, k3s.hasRun != true { return nil }
+            token = first.token
+            joinURL = first.url
         }
         return K3sAssignment(
-            role: role, epoch: certificate.scope.epoch, address: address,
+            role: role, epoch: certificate.decree.epoch, address: address,
             apiAddress: configuration.apiAddress,
-            joinURL: joinURL, token: token, highAvailability: configuration.highAvailability)
+            joinURL: joinURL, token: token, highAvailability: configuration.highAvailability,
+            hasStandby: role == .founder && !facts.isEmpty)
+    }
+
+    // MARK: wishes
+
+    private func wishes(at now: Instant) -> ElectionWishes {
+        guard let decree = election.decree else { return ElectionWishes() }
+        var forget = operatorForgets
+        for peer in absences.absent(longerThan: absenceLimits, at: now) where mayBeForgotten(peer, decree) {
+            forget.insert(peer)
+        }
+        return ElectionWishes(
+            founderIsReady: plan.role == .founder && serves,
+            additionalServers: configuration.highAvailability ? configuration.additionalServers : nil,
+            readyServers: readyServers, forget: forget,
+            refoundAfter: operatorRefounds == decree.epoch ? decree.epoch : nil)
+    }
+
+    /// Whether a node that is away too long may be forgotten without an operator: a server only while the
+    /// others of a majority of servers are here, so that none is forgotten by those who are cut off.
+    private func mayBeForgotten(_ peer: PeerID, _ decree: Decree) -> Bool {
+        guard !decree.isForgotten(peer), decree.isRunning else { return false }
+        guard decree.isServer(peer) else { return true }
+        let here = decree.servers.filter { $0.peer == localPeer || connected.contains($0.peer) }.count
+        return here * 2 > decree.servers.count
+    }
+
+    private var watchedForAbsence: Set<PeerID> {
+        guard configuration.replacesServersAfter != nil || configuration.freesRolesAfter != nil,
+            let decree = election.decree
+        else { return [] }
+        let servers = Set(decree.servers.map(\.peer))
+        let all = configuration.freesRolesAfter == nil ? servers : servers.union(election.members.keys)
+        return all.subtracting(decree.forgotten).subtracting([localPeer])
+    }
+
+    private func absenceLimits(_ peer: PeerID) -> Duration? {
+        let isServer = election.decree?.isServer(peer) ?? false
+        return [isServer ? configuration.replacesServersAfter : nil, configuration.freesRolesAfter]
+            .compactMap { $0 }.min()
+    }
+
+    /// The forgotten nodes that this node takes out of Kubernetes: it is the first server that can.
+    private var nodesToRemove: [(peer: PeerID, hostName: String)] {
+        guard serves, let decree = election.decree, !decree.forgotten.isEmpty else { return [] }
+        let first = decree.servers.first { $0.peer == localPeer || connected.contains($0.peer) }
+        guard first?.peer == localPeer else { return [] }
+        return decree.forgotten.compactMap { peer in
+            guard !removed.contains(peer), let name = election.card(of: peer)?.name else { return nil }
+            return (peer, name)
+        }
     }
 
     private var publication: KeyPublisher.Publication {
         var join: JoinFacts?
-        if case .role(.founder, let certificate) = plan, let address = claim.address, let joinToken {
-            join = JoinFacts(epoch: certificate.scope.epoch, address: address.description, token: joinToken)
+        var isLeader = false
+        if case .role(let role, let certificate) = plan, role != .agent, let address = claim.address {
+            isLeader = certificate.decree.servers.first?.peer == localPeer
+            // Nobody joins before the members have agreed that the cluster runs.
+            if certificate.decree.isRunning, serves, let token = k3s.token ?? joinToken {
+                join = JoinFacts(epoch: certificate.decree.epoch, address: address.description, token: token)
+            } else if let said = board.joinFacts[localPeer], said.epoch == certificate.decree.epoch {
+                // What was said stands while K3s restarts.
+                join = said
+            }
         }
         return KeyPublisher.Publication(
             peer: localPeer, role: plan.role?.stockName(highAvailability: configuration.highAvailability),
-            isFounder: plan.role == .founder, address: claim.address, join: join,
-            nodeToken: serverToken ?? joinToken, stockPeersPresent: stockPeersPresent,
+            isLeader: isLeader, address: claim.address, join: join,
+            nodeToken: k3s.token ?? joinToken, stockPeersPresent: stockPeersPresent,
             ownMembers: Set(election.members.values.map(\.uuid)))
-    }
-}
-
-extension RolePlan {
-    /// The role, when there is one.
-    package var role: NodeRole? {
-        if case .role(let role, _) = self { return role }
-        return nil
     }
 }

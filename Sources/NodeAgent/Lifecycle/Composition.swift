@@ -119,7 +119,8 @@ struct Composition: Sendable {
             parts: .init(
                 host: swarm, mesh: mesh, vpn: vpn, disk: disk, lease: lease, files: files, time: time,
                 logger: logger,
-                assign: { k3s.assign($0) })
+                assign: { k3s.assign($0) },
+                leave: { k3s.leave(epoch: $0) }, removeNode: { k3s.removeNode(hostName: $0, peer: $1) })
         ).get()
         let discovery = try await discover(
             identity: identity, settings: settings, swarm: swarm, time: time, logger: logger)
@@ -244,7 +245,7 @@ struct Composition: Sendable {
         let network =
             settings.token.tag.map { byte in (byte < 16 ? "0" : "") + String(byte, radix: 16) }.joined()
             + "/" + settings.networkID
-        let scope = ElectionScope(network: network, epoch: 1, quorum: settings.quorum)
+        let scope = ElectionScope(network: network, quorum: settings.quorum)
         let claim: AddressClaim
         do throws(AddressError) {
             claim = try AddressClaim(
@@ -258,7 +259,7 @@ struct Composition: Sendable {
                 "p2p.vpn.address: \(error.description); \(error.remedy)",
                 exitCode: AgentFailure.Code.configuration)
         }
-        let election = FoundingElection(
+        let election = DecreeElection(
             configuration: .init(
                 scope: scope, identity: identity,
                 card: MemberCard(uuid: machine.uuid, name: machine.hostName, forcedRole: settings.forcedRole)),
@@ -267,6 +268,7 @@ struct Composition: Sendable {
             configuration: .init(
                 identity: identity, uuid: machine.uuid, name: machine.hostName, networkID: settings.networkID,
                 scope: scope, forcedRole: settings.forcedRole, highAvailability: settings.highAvailability,
+                additionalServers: settings.additionalServers, freesRolesAfter: settings.freesRolesAfter,
                 apiAddress: settings.claim.apiAddress, fixedToken: settings.fixedToken,
                 runsK3s: settings.runsK3s),
             claim: claim, election: election, joinToken: joinToken)
@@ -323,7 +325,11 @@ struct Composition: Sendable {
             group.addTask {
                 await cancelWhenGracefulShutdown {
                     await k3s.run { report in
-                        if report.hasNodeToken, let token = disk.serverToken { node.serverTokenFound(token) }
+                        node.k3sIs(
+                            K3sCondition(
+                                epoch: k3s.assignedEpoch, isReady: report.isReady,
+                                token: report.hasNodeToken ? disk.serverToken : nil,
+                                hasRun: report.isReady || report.hasNodeToken))
                     }
                 }
             }

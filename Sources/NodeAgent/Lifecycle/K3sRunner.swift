@@ -1,5 +1,6 @@
 internal import Coordination
 package import K3s
+package import LibP2P
 package import Logging
 internal import Synchronization
 package import Timing
@@ -35,6 +36,7 @@ package final class K3sRunner: Sendable {
     private struct State {
         var report: K3sReport?
         var failure: String?
+        var epoch: UInt64?
     }
 
     package let controller: K3sController
@@ -54,17 +56,33 @@ package final class K3sRunner: Sendable {
     /// Why the last assignment cannot be configured; nil when it can.
     package var failure: String? { state.withLock { $0.failure } }
 
+    /// Of which founding the last assignment was.
+    package var assignedEpoch: UInt64? { state.withLock { $0.epoch } }
+
     /// Makes K3s what `assignment` says, as soon as it can be.
     package func assign(_ assignment: K3sAssignment) {
         do throws(K3sConfigurationError) {
             let desired = try node.desiredState(of: assignment)
-            state.withLock { $0.failure = nil }
+            state.withLock {
+                $0.failure = nil
+                $0.epoch = assignment.epoch
+            }
             Task { await controller.desire(desired) }
         } catch {
             let text = "\(error)"
             state.withLock { $0.failure = text }
             logger.error("K3s cannot be configured", metadata: ["reason": "\(text)"])
         }
+    }
+
+    /// Stops K3s: this node has no part in the cluster of `epoch`.
+    package func leave(epoch: UInt64) {
+        logger.error("K3s cannot be stopped", metadata: ["epoch": "\(epoch)"])
+    }
+
+    /// Takes the node of that host name and peer out of Kubernetes.
+    package func removeNode(hostName: String, peer: PeerID) {
+        logger.error("the node cannot be removed", metadata: ["node": "\(hostName)", "peer": "\(peer)"])
     }
 
     /// Keeps K3s as assigned until the task is cancelled. `onReport` is told of every report.

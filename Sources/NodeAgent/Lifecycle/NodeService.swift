@@ -25,11 +25,17 @@ package final class NodeService: Sendable {
         package let logger: Logger
         /// Makes K3s what the assignment says.
         package let assign: @Sendable (K3sAssignment) -> Void
+        /// Stops K3s, which has no part in the cluster of that epoch.
+        package let leave: @Sendable (_ epoch: UInt64) -> Void
+        /// Takes the node of that host name and peer out of Kubernetes.
+        package let removeNode: @Sendable (_ hostName: String, PeerID) -> Void
 
         package init(
             host: any Host, mesh: MeshService, vpn: VPNService, disk: NodeDisk, lease: LeaseFile,
             files: NIOThreadPool, time: any TimeSource, logger: Logger,
-            assign: @escaping @Sendable (K3sAssignment) -> Void
+            assign: @escaping @Sendable (K3sAssignment) -> Void,
+            leave: @escaping @Sendable (_ epoch: UInt64) -> Void,
+            removeNode: @escaping @Sendable (_ hostName: String, PeerID) -> Void
         ) {
             self.host = host
             self.mesh = mesh
@@ -40,6 +46,8 @@ package final class NodeService: Sendable {
             self.time = time
             self.logger = logger
             self.assign = assign
+            self.leave = leave
+            self.removeNode = removeNode
         }
     }
 
@@ -49,7 +57,7 @@ package final class NodeService: Sendable {
         package let warnings: [String]
         package let address: VirtualAddress?
         package let plan: RolePlan
-        package let certificate: FoundingCertificate?
+        package let certificate: DecreeCertificate?
         package let members: [PeerID: MemberCard]
         package let board: LedgerBoard
         package let diskFailures: [String]
@@ -104,9 +112,14 @@ package final class NodeService: Sendable {
         }
     }
 
-    /// The token that the running server wrote has appeared or changed.
-    package func serverTokenFound(_ token: String) {
-        eventLoop.execute { [self] in feed(.serverToken(token)) }
+    /// How K3s is has changed.
+    package func k3sIs(_ condition: K3sCondition) {
+        eventLoop.execute { [self] in feed(.k3s(condition)) }
+    }
+
+    /// Gives the core an operator's word.
+    package func tell(_ word: NodeCore.Input) {
+        eventLoop.execute { [self] in feed(word) }
     }
 
     /// Ends the service: what arrives after it is dropped.
@@ -219,12 +232,19 @@ package final class NodeService: Sendable {
                     "server": "\(assignment.joinURL ?? "this node")",
                 ])
             parts.assign(assignment)
-        case .founded(let certificate):
+        case .leaveCluster(let epoch):
+            parts.logger.warning("this node has no part in the cluster", metadata: ["epoch": "\(epoch)"])
+            parts.leave(epoch)
+        case .removeNode(let peer, let hostName):
+            parts.removeNode(hostName, peer)
+        case .decreed(let certificate):
+            let decree = certificate.decree
             parts.logger.notice(
-                "the server is elected",
+                "a decree is decided",
                 metadata: [
-                    "founder": "\(certificate.value.uuid)", "peer": "\(certificate.value.founder)",
-                    "round": "\(certificate.ballot.round)",
+                    "number": "\(decree.number)", "epoch": "\(decree.epoch)",
+                    "founder": "\(decree.founder.uuid)", "running": "\(decree.isRunning)",
+                    "servers": "\(decree.servers.map(\.uuid))", "forgotten": "\(decree.forgotten.count)",
                 ])
         }
     }

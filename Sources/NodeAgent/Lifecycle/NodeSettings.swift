@@ -13,6 +13,9 @@ package struct NodeSettings: Sendable {
     package let quorum: Int
     package let forcedRole: ForcedRole?
     package let highAvailability: Bool
+    package let additionalServers: Int
+    /// How long any node may be away until its role is freed; nil: for ever.
+    package let freesRolesAfter: Duration?
     package let runsK3s: Bool
     package let claim: AddressClaim.Configuration
     package let interface: String
@@ -48,6 +51,9 @@ package struct NodeSettings: Sendable {
         quorum = p2p.requiredNodes
         forcedRole = p2p.role.map { $0 == .master ? .master : .worker }
         highAvailability = p2p.isHighlyAvailable
+        additionalServers = p2p.additionalServers
+        // For how long stock tools believe an advertisement (contract/kairos.md §4.2).
+        freesRolesAfter = p2p.dynamicRoles ? .seconds(900) : nil
         runsK3s = p2p.electsRoles
         interface = p2p.vpn.interfaceName
         mtu = p2p.vpn.mtu.flatMap(UInt16.init(exactly:)) ?? TunDevice.standardMTU
@@ -116,12 +122,6 @@ package struct NodeSettings: Sendable {
             )
         }
         if p2p.dns { unused.append("p2p.dns has no effect: there is no DNS server in this version") }
-        if p2p.dynamicRoles { unused.append("p2p.dynamic_roles has no effect in this version") }
-        if p2p.additionalServers > 0 {
-            unused.append(
-                "p2p.auto.ha.master_nodes has no effect in this version: further servers are those with p2p.role master"
-            )
-        }
         if configuration.kubeVIP.isEnabled {
             unused.append("kubevip has no effect: the cluster is reached over the VPN")
         }

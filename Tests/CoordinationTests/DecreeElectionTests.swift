@@ -3,8 +3,8 @@ import LibP2P
 import Testing
 import Timing
 
-@Suite("The founding election")
-struct FoundingElectionTests {
+@Suite("The election of decrees")
+struct DecreeElectionTests {
     @Test("three members that boot together decide one founder within two seconds")
     func quickDecision() {
         var world = ElectionWorld(count: 3, quorum: 3, seed: 1)
@@ -99,7 +99,7 @@ struct FoundingElectionTests {
             world.run(for: .seconds(20))
             world.stopFaults()
             world.run(for: .seconds(45))
-            let founders = Set(world.decisions.map(\.certificate.value.founder))
+            let founders = Set(world.decisions.map(\.certificate.decree.founder.peer))
             #expect(founders.count == 1, "seed \(seed): \(world.log)")
             #expect(world.undecided.isEmpty, "seed \(seed): still undecided \(world.undecided)")
             #expect(world.violations.isEmpty, "seed \(seed): \(world.violations)")
@@ -111,18 +111,18 @@ struct FoundingElectionTests {
 struct AcceptedValueTests {
     /// A member fed by hand, whose disk writes at once.
     private struct Hand {
-        var election: FoundingElection
+        var election: DecreeElection
         var register: ElectionRegister?
 
         init(_ identity: Identity, uuid: String, scope: ElectionScope) {
-            election = FoundingElection(
+            election = DecreeElection(
                 configuration: .init(
                     scope: scope, identity: identity,
                     card: MemberCard(uuid: uuid, name: uuid, forcedRole: nil)),
                 restored: nil, random: SeededGenerator(seed: 1), at: .zero)
         }
 
-        mutating func feed(_ input: FoundingElection.Input, at now: Instant) {
+        mutating func feed(_ input: DecreeElection.Input, at now: Instant) {
             var inputs = [input]
             while !inputs.isEmpty {
                 for effect in election.receive(inputs.removeFirst(), at: now) {
@@ -140,7 +140,7 @@ struct AcceptedValueTests {
         "a value that one member accepted is proposed again, though its founder is gone and another preferred"
     )
     func acceptedValue() throws {
-        let scope = ElectionScope(network: "n", epoch: 1, quorum: 2)
+        let scope = ElectionScope(network: "n", quorum: 2)
         let identities = (1...3).map { testIdentity(seed: [UInt8](repeating: $0, count: 32)) }
         // The one that goes is the one that the leader rule prefers.
         let uuids = ["u-1", "u-2", "u-3"].sorted { CandidateOrder.fnv1a($0) > CandidateOrder.fnv1a($1) }
@@ -159,69 +159,69 @@ struct AcceptedValueTests {
         first.feed(.tick, at: now)
         witness.feed(.register(peers[0], try #require(first.register)), at: now)
         first.feed(.register(peers[1], try #require(witness.register)), at: now)
-        #expect(first.register?.drive?.value?.founder == peers[0])
+        #expect(first.register?.drive?.decree?.founder.peer == peers[0])
         // The witness hears the proposal; the proposer is gone before it could say that it accepted as well.
         var proposal = try #require(first.register)
         proposal.accepted = nil
         witness.feed(.register(peers[0], proposal), at: now)
         let accept = try #require(witness.register?.accepted)
-        #expect(accept.value.founder == peers[0])
+        #expect(accept.decree.founder.peer == peers[0])
 
         // The third drives with the witness: whatever it prefers, the accepted value it must propose.
         now += .seconds(60)
         late.feed(.tick, at: now)
         late.feed(.register(peers[1], try #require(witness.register)), at: now)
         late.feed(.present([peers[1]]), at: now)
-        for _ in 0..<40 where late.register?.drive?.value == nil {
+        for _ in 0..<40 where late.register?.drive?.decree == nil {
             now += .milliseconds(500)
             late.feed(.tick, at: now)
             witness.feed(.register(peers[2], try #require(late.register)), at: now)
             late.feed(.register(peers[1], try #require(witness.register)), at: now)
         }
-        #expect(late.register?.drive?.value?.founder == peers[0])
+        #expect(late.register?.drive?.decree?.founder.peer == peers[0])
     }
 }
 
-@Suite("Founding certificates")
-struct FoundingCertificateTests {
-    let scope = ElectionScope(network: "net", epoch: 1, quorum: 2)
+@Suite("Certificates of decrees")
+struct DecreeCertificateTests {
+    let scope = ElectionScope(network: "net", quorum: 2)
     let members = (1...3).map { testIdentity(seed: [UInt8](repeating: $0, count: 32)) }
 
-    private func accept(_ index: Int, ballot: Ballot, value: FoundingValue, scope: ElectionScope)
+    private func accept(_ index: Int, ballot: Ballot, decree: Decree, scope: ElectionScope)
         -> SignedAccept
     {
         let statement = SignedAccept.statement(
-            in: scope, acceptor: members[index].peerID, ballot: ballot, value: value)
+            in: scope, acceptor: members[index].peerID, ballot: ballot, decree: decree)
         return SignedAccept(
-            acceptor: members[index].peerID, ballot: ballot, value: value,
+            acceptor: members[index].peerID, ballot: ballot, decree: decree,
             signature: members[index].sign(statement))
     }
 
     @Test("a quorum of valid accepts of one value at one ballot is a certificate; anything less is not")
     func proof() throws {
         let ballot = Ballot(round: 4, proposer: members[0].peerID)
-        let value = FoundingValue(founder: members[1].peerID, uuid: "u")
-        let accepts = [0, 1].map { accept($0, ballot: ballot, value: value, scope: scope) }
+        let decree = Decree.founding(ElectedServer(peer: members[1].peerID, uuid: "u"), quorum: 2)
+        let accepts = [0, 1].map { accept($0, ballot: ballot, decree: decree, scope: scope) }
         let certificate = try #require(
-            FoundingCertificate(scope: scope, ballot: ballot, value: value, accepts: accepts))
+            DecreeCertificate(scope: scope, ballot: ballot, decree: decree, accepts: accepts))
         #expect(ElectionCodec.certificate(from: ElectionCodec.encode(certificate)) == certificate)
 
         let one = Array(accepts.prefix(1))
-        #expect(FoundingCertificate(scope: scope, ballot: ballot, value: value, accepts: one) == nil)
-        #expect(FoundingCertificate(scope: scope, ballot: ballot, value: value, accepts: one + one) == nil)
-        let other = FoundingValue(founder: members[2].peerID, uuid: "u")
-        #expect(FoundingCertificate(scope: scope, ballot: ballot, value: other, accepts: accepts) == nil)
-        let otherScope = ElectionScope(network: "net", epoch: 2, quorum: 2)
-        #expect(FoundingCertificate(scope: otherScope, ballot: ballot, value: value, accepts: accepts) == nil)
+        #expect(DecreeCertificate(scope: scope, ballot: ballot, decree: decree, accepts: one) == nil)
+        #expect(DecreeCertificate(scope: scope, ballot: ballot, decree: decree, accepts: one + one) == nil)
+        let other = Decree.founding(ElectedServer(peer: members[2].peerID, uuid: "u"), quorum: 2)
+        #expect(DecreeCertificate(scope: scope, ballot: ballot, decree: other, accepts: accepts) == nil)
+        let otherScope = ElectionScope(network: "other", quorum: 2)
+        #expect(DecreeCertificate(scope: otherScope, ballot: ballot, decree: decree, accepts: accepts) == nil)
     }
 
     @Test("an altered certificate text proves nothing")
     func alteredText() throws {
         let ballot = Ballot(round: 1, proposer: members[0].peerID)
-        let value = FoundingValue(founder: members[0].peerID, uuid: "uuid-a")
-        let accepts = [0, 2].map { accept($0, ballot: ballot, value: value, scope: scope) }
+        let decree = Decree.founding(ElectedServer(peer: members[0].peerID, uuid: "uuid-a"), quorum: 2)
+        let accepts = [0, 2].map { accept($0, ballot: ballot, decree: decree, scope: scope) }
         let certificate = try #require(
-            FoundingCertificate(scope: scope, ballot: ballot, value: value, accepts: accepts))
+            DecreeCertificate(scope: scope, ballot: ballot, decree: decree, accepts: accepts))
         let text = ElectionCodec.encode(certificate)
         #expect(ElectionCodec.certificate(from: text.replacing("uuid-a", with: "uuid-b")) == nil)
         #expect(ElectionCodec.certificate(from: text.replacing("\"quorum\":2", with: "\"quorum\":1")) == nil)
@@ -232,12 +232,12 @@ struct FoundingCertificateTests {
     @Test("registers and saved states survive their encoding")
     func roundTrips() {
         let ballot = Ballot(round: .max, proposer: members[0].peerID)
-        let value = FoundingValue(founder: members[1].peerID, uuid: "ü-\"quoted\"")
+        let decree = Decree.founding(ElectedServer(peer: members[1].peerID, uuid: "ü-\"quoted\""), quorum: 2)
         let card = MemberCard(uuid: "u", name: "n", forcedRole: .master)
         let register = ElectionRegister(
             scope: scope, card: card, promised: ballot,
-            accepted: accept(1, ballot: ballot, value: value, scope: scope),
-            drive: .init(ballot: ballot, value: value))
+            accepted: accept(1, ballot: ballot, decree: decree, scope: scope),
+            drive: .init(ballot: ballot, decree: decree))
         #expect(ElectionCodec.register(from: ElectionCodec.encode(register)) == register)
         let state = ElectionState(
             scope: scope, owner: members[1].peerID, promised: ballot, accepted: register.accepted,

@@ -1,7 +1,7 @@
 internal import LibP2P
 
-extension FoundingElection {
-    /// What the election waits for, in an operator's words, or nil when it is decided.
+extension DecreeElection {
+    /// What the election waits for, in an operator's words, or nil when there is a server.
     package struct Obstacle: Hashable, Sendable {
         package let what: String
         package let remedy: String?

@@ -1,0 +1,24 @@
+/// How this node's K3s is, as far as decisions need it.
+package struct K3sCondition: Hashable, Sendable {
+    /// The founding that all of this is about; nil before K3s was assigned anything.
+    package var epoch: UInt64?
+    /// Whether it runs as it was assigned in that epoch, and is ready.
+    package var isReady: Bool
+    /// Whether its etcd member has a vote; nil when it has no etcd, or when that is not known.
+    package var isVoter: Bool?
+    /// The token that the running server wrote for those who join, CA pinned.
+    package var token: String?
+    /// Whether K3s has ever been set up on this node.
+    package var hasRun: Bool
+
+    package init(
+        epoch: UInt64? = nil, isReady: Bool = false, isVoter: Bool? = nil, token: String? = nil,
+        hasRun: Bool = false
+    ) {
+        self.epoch = epoch
+        self.isReady = isReady
+        self.isVoter = isVoter
+        self.token = token
+        self.hasRun = hasRun
+    }
+}
