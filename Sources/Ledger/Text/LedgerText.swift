@@ -1,3 +1,5 @@
+internal import Glibc
+
 /// A text of the ledger: bucket, key, owner or value, compared and ordered by its UTF-8 bytes.
 ///
 /// Swift's own strings are equal when they are canonically equivalent, so two keys that other nodes
@@ -41,7 +43,15 @@ package struct LedgerText: Sendable, ExpressibleByStringLiteral, CustomStringCon
 
 extension LedgerText: Hashable {
     package static func == (left: LedgerText, right: LedgerText) -> Bool {
-        left.string.utf8.count == right.string.utf8.count && left.string.utf8.elementsEqual(right.string.utf8)
+        let count = left.string.utf8.count
+        guard count == right.string.utf8.count else { return false }
+        // In one piece: comparing byte by byte through views took a tenth of a simulated run.
+        return left.withBytes { left in
+            right.withBytes { right in
+                guard let left = left.baseAddress, let right = right.baseAddress else { return true }
+                return left == right || memcmp(left, right, count) == 0
+            }
+        }
     }
 
     package func hash(into hasher: inout Hasher) {

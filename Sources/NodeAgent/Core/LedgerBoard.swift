@@ -20,6 +20,8 @@ package struct LedgerBoard: Sendable {
     private let stockBucket: LedgerText
     private var records: [VirtualAddress: MachineRecord] = [:]
     package private(set) var machines: [VirtualAddress: MachineEntry] = [:]
+    /// Whom the address entries name, by address: read once, asked for at every step.
+    private var claimants: [VirtualAddress: PeerID] = [:]
     /// When each peer's heartbeat says that it was alive.
     package private(set) var heartbeats: [String: UnixTime] = [:]
     /// The offers of servers, by the peer that signed them.
@@ -43,7 +45,11 @@ package struct LedgerBoard: Sendable {
             guard let address = VirtualAddress(key) else { return .none }
             records[address] = MachineRecord(
                 owner: entry.owner.string, version: entry.version, isDeleted: entry.isDeleted)
-            machines[address] = entry.isDeleted ? nil : MachineEntry(value: entry.value.string)
+            let machine = entry.isDeleted ? nil : MachineEntry(value: entry.value.string)
+            if machine == nil || machine?.peerID != machines[address]?.peerID {
+                claimants[address] = machine.flatMap { try? PeerID($0.peerID) }
+            }
+            machines[address] = machine
             return .machines
         case LedgerText.healthcheck:
             heartbeats[key] = entry.isDeleted ? nil : Self.heartbeat(entry.value.string)
@@ -93,7 +99,7 @@ package struct LedgerBoard: Sendable {
         var routes: [VirtualAddress: PeerID] = [:]
         for (address, machine) in machines {
             guard let record = records[address], record.owner == machine.peerID, machine.address == address,
-                let peer = try? PeerID(machine.peerID), peer != localPeer
+                let peer = claimants[address], peer != localPeer
             else { continue }
             routes[address] = peer
         }
