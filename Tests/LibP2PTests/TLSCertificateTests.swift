@@ -127,7 +127,8 @@ struct TLSCertificateTests {
         let keyInfo = try #require(
             Hex.decode(
                 "3059301306072a8648ce3d020106082a8648ce3d0301070342000457e977f6db7e33c3fe7acf2842ed987009caf56d45"
-                    + "8682fca447b7d3d762ab34c5ab3770ba573bdff5414065640ffb5b346dfa84dec4db4d68e5f59cc471c2ec"))
+                    + "8682fca447b7d3d762ab34c5ab3770ba573bdff5414065640ffb5b346dfa84dec4db4d68e5f59cc471c2ec"
+            ))
         let identity = try Identity(seed: SecretBytes(copying: (0..<32).map { UInt8($0) }))
         #expect(
             Hex.encode(SignedKey(identity: identity, keyInfo: keyInfo).der)

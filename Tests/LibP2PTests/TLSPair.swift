@@ -24,7 +24,8 @@ final class TLSPair {
         clientCertificate: VectorCertificate? = nil, serverCertificate: VectorCertificate? = nil,
         clientProves: Bool = true, expecting peer: PeerID? = nil,
         clientCiphers: String = TLSCipherPreference.cipherSuites,
-        serverCiphers: String = TLSCipherPreference.cipherSuites, recordsPerKey: Int = TLSSession.recordsPerKey
+        serverCiphers: String = TLSCipherPreference.cipherSuites,
+        recordsPerKey: Int = TLSSession.recordsPerKey
     ) throws {
         let time = (clientCertificate ?? serverCertificate)?.time ?? UnixTime(seconds: 1_795_376_503)
         let context = { (certificate: VectorCertificate?, proves: Bool, ciphers: String) in
@@ -50,10 +51,10 @@ final class TLSPair {
     func shakeHands() throws {
         var toServer = ByteBuffer()
         var toClient = ByteBuffer()
-        while clientSession == nil || serverSession == nil {
+        for _ in 0..<10 where clientSession == nil || serverSession == nil {
             if clientSession == nil { clientSession = try client.handshake(&toClient) }
             if var output = client.takeOutput() { toServer.writeBuffer(&output) }
-            serverSession = try server.handshake(&toServer)
+            if serverSession == nil { serverSession = try server.handshake(&toServer) }
             guard var output = server.takeOutput() else { continue }
             toClient.writeBuffer(&output)
         }

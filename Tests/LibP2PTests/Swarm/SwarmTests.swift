@@ -5,7 +5,7 @@ import NIOPosix
 import Testing
 import Timing
 
-@Suite("swarm over loopback", .serialized, .timeLimit(.minutes(1)))
+@Suite("swarm over loopback", .serialized, .timeLimit(.minutes(1)), .eachSecurity)
 struct SwarmTests {
     private let echo: ProtocolID = "/test/echo/1"
 
@@ -49,6 +49,26 @@ struct SwarmTests {
                 #expect(!known.protocols.contains("/libp2p/autonat/1.0.0"))
                 #expect(known.listenAddresses == (try await nodes[1].addresses()))
             }
+        }
+    }
+
+    @Test("a dialer that has TLS and a listener of either kind meet, whichever way round")
+    func mixedSecurity() async throws {
+        for (left, right) in [
+            ([.tls, .noise], [.noise]), ([.noise], [.tls, .noise]), ([.tls, .noise], [.tls]),
+            ([.tls, .noise], [.tls, .noise]),
+        ] as [([SwarmSecurity.Kind], [SwarmSecurity.Kind])] {
+            let dialer = try await SwarmSecurity.$current.withValue(left) { try await SwarmWorld.node() }
+            let listener = try await SwarmSecurity.$current.withValue(right) { try await SwarmWorld.node() }
+            try await dialer.dial(listener)
+            try await dialer.events.waitForIdentify(of: listener.peer)
+            try await listener.events.waitForIdentify(of: dialer.peer)
+            let ours = try await dialer.swarm.connections(to: listener.peer).get()
+            let theirs = try await listener.swarm.connections(to: dialer.peer).get()
+            #expect(ours.first?.channelBinding.count == 32)
+            #expect(ours.map(\.channelBinding) == theirs.map(\.channelBinding))
+            try await dialer.swarm.shutDown().get()
+            try await listener.swarm.shutDown().get()
         }
     }
 
