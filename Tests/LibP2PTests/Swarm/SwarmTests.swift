@@ -211,13 +211,14 @@ struct SwarmTests {
         let server = try await SwarmWorld.node()
         let port = Int(try await server.addresses().first?.tcpPort ?? 0)
         let identity = Identity.generate()
+        let security = try #require(try SwarmSecurity.protocols(of: identity).first)
         let answer = SwarmWorld.group.next().makePromise(of: ByteBuffer.self)
         let channel = try await ClientBootstrap(group: SwarmWorld.group).channelInitializer { channel in
             channel.eventLoop.makeCompletedFuture {
-                let dialer = MultistreamDialer(proposing: ["/noise"])
+                let dialer = MultistreamDialer(proposing: [security.protocolID])
                 let handler = MultistreamHandler(dialer, timeout: .seconds(5)) { _, channel in
                     channel.eventLoop.makeCompletedFuture {
-                        try NoiseSecurity(identity: identity).install(
+                        try security.install(
                             on: channel, direction: .outbound, expectedPeer: nil, muxers: ["/yamux/1.0.0"],
                             timeout: .seconds(5)
                         ) { _, channel in

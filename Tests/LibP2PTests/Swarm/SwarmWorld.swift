@@ -34,12 +34,7 @@ struct SwarmWorld: Sendable {
         var configuration = SwarmConfiguration()
         configuration.agentVersion = "kairos-node-agent/test"
         configure(&configuration)
-        let security: [any SecurityProtocol] = try SwarmSecurity.current.map { kind in
-            switch kind {
-            case .tls: try TLSSecurity(identity: identity)
-            case .noise: NoiseSecurity(identity: identity)
-            }
-        }
+        let security = try SwarmSecurity.protocols(of: identity)
         let swarm = try await Swarm.make(
             identity: identity, security: security, group: group,
             configuration: configuration
@@ -72,6 +67,15 @@ enum SwarmSecurity {
     enum Kind { case tls, noise }
 
     @TaskLocal static var current: [Kind] = [.tls, .noise]
+
+    static func protocols(of identity: Identity) throws -> [any SecurityProtocol] {
+        try current.map { kind in
+            switch kind {
+            case .tls: try TLSSecurity(identity: identity)
+            case .noise: NoiseSecurity(identity: identity)
+            }
+        }
+    }
 }
 
 /// Runs a test once with each security protocol alone.
