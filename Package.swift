@@ -238,6 +238,10 @@ let package = Package(
             name: "simulate", dependencies: ["Simulation", "CSignatureMemo", "Timing"],
             path: "Tests/Simulate",
             swiftSettings: settings),
+        .executableTarget(
+            name: "microbench", dependencies: ["LibP2P", "Timing", nioCore, nioEmbedded],
+            path: "Benchmarks/Micro",
+            swiftSettings: settings),
         .testTarget(
             name: "SimulationTests",
             dependencies: [

@@ -15,11 +15,11 @@ func pattern(_ count: Int) -> [UInt8] {
 struct GoTests {
     /// Runs `body` with a daemon and a node of ours in one namespace.
     private func withPair(
-        options: [String] = [], _ body: (GoDaemon, Node) async throws -> Void
+        options: [String] = [], security: Node.Security = .both, _ body: (GoDaemon, Node) async throws -> Void
     ) async throws {
         let namespace = try NetworkNamespace()
         let daemon = try GoDaemon(in: namespace, options: options)
-        let node = try await Node(in: namespace)
+        let node = try await Node(in: namespace, security: security)
         do {
             try await body(daemon, node)
         } catch {
@@ -36,7 +36,7 @@ struct GoTests {
 
     @Test("we dial it: each proves itself, identifies the other and answers its pings")
     func dial() async throws {
-        try await withPair(options: ["-tls=false"]) { daemon, node in
+        try await withPair { daemon, node in
             try await node.swarm.dial(daemon.peer, addresses: daemon.addresses).get()
             let information = try await node.identified(daemon.peer)
             #expect(information.protocols.contains("/ipfs/ping/1.0.0"))
@@ -64,7 +64,7 @@ struct GoTests {
 
     @Test("streams carry megabytes both ways whichever end opens them")
     func bulk() async throws {
-        try await withPair(options: ["-tls=false"]) { daemon, node in
+        try await withPair { daemon, node in
             node.serveEcho(echo)
             try daemon.serveEcho(echo)
             try await node.swarm.dial(daemon.peer, addresses: daemon.addresses).get()
@@ -82,9 +82,62 @@ struct GoTests {
         }
     }
 
+    @Test("every pair of choices with a security protocol in common connects, whichever end dials")
+    func security() async throws {
+        let choices: [(options: [String], kind: Node.Security)] = [
+            (["-noise=false"], .tls), (["-tls=false"], .noise), ([], .both),
+        ]
+        for (options, theirs) in choices {
+            for ours in Node.Security.allCases where ours == .both || theirs == .both || ours == theirs {
+                for dials in [true, false] {
+                    try await withPair(options: options, security: ours) { daemon, node in
+                        node.serveEcho(echo)
+                        try daemon.serveEcho(echo)
+                        if dials {
+                            try await node.swarm.dial(daemon.peer, addresses: daemon.addresses).get()
+                        } else {
+                            try daemon.connect(to: node.swarm.localPeer, at: node.addresses)
+                        }
+                        _ = try await node.identified(daemon.peer)
+                        let bytes = pattern(100_000)
+                        let answer = try await node.echo(bytes, to: daemon.peer, echo)
+                        #expect(answer == bytes, "\(theirs) \(ours) \(dials)")
+                        let stream = try daemon.openStream(to: node.swarm.localPeer, echo)
+                        try stream.write(bytes)
+                        #expect(try stream.read(exactly: bytes.count) == bytes)
+                    }
+                }
+            }
+        }
+    }
+
+    @Test(
+        "pairs with no security protocol in common do not connect, and go is refused as a stranger over TLS")
+    func noSecurity() async throws {
+        for (options, ours) in [(["-noise=false"], .noise), (["-tls=false"], .tls)]
+            as [([String], Node.Security)]
+        {
+            try await withPair(options: options, security: ours) { daemon, node in
+                await #expect(throws: (any Error).self) {
+                    try await node.swarm.dial(daemon.peer, addresses: daemon.addresses).get()
+                }
+                #expect(throws: InteropError.self) {
+                    try daemon.connect(to: node.swarm.localPeer, at: node.addresses)
+                }
+            }
+        }
+        try await withPair(options: ["-noise=false"], security: .tls) { daemon, node in
+            let other = Identity.generate().peerID
+            await #expect(throws: (any Error).self) {
+                try await node.swarm.dial(other, addresses: daemon.addresses).get()
+            }
+            #expect(throws: InteropError.self) { try daemon.connect(to: other, at: node.addresses) }
+        }
+    }
+
     @Test("a protocol that it does not speak is refused, and one that we do not speak too")
     func refusals() async throws {
-        try await withPair(options: ["-tls=false"]) { daemon, node in
+        try await withPair { daemon, node in
             try await node.swarm.dial(daemon.peer, addresses: daemon.addresses).get()
             _ = try await node.identified(daemon.peer)
             await #expect(throws: (any Error).self) { try await node.echo([1], to: daemon.peer, "/nobody/1") }
@@ -97,7 +150,7 @@ struct GoTests {
 
     @Test("another peer than the one dialled is refused")
     func wrongPeer() async throws {
-        try await withPair(options: ["-tls=false"]) { daemon, node in
+        try await withPair { daemon, node in
             let other = Identity.generate().peerID
             await #expect(throws: (any Error).self) {
                 try await node.swarm.dial(other, addresses: daemon.addresses).get()
@@ -108,7 +161,7 @@ struct GoTests {
 
     @Test("we notice when it disconnects, and it when we do")
     func disconnects() async throws {
-        try await withPair(options: ["-tls=false"]) { daemon, node in
+        try await withPair { daemon, node in
             try await node.swarm.dial(daemon.peer, addresses: daemon.addresses).get()
             _ = try await node.identified(daemon.peer)
             try daemon.disconnect(from: node.swarm.localPeer)
@@ -124,7 +177,7 @@ struct GoTests {
 
     @Test("signed messages are gossiped both ways, large ones too")
     func gossip() async throws {
-        try await withPair(options: ["-tls=false", "-pubsub"]) { daemon, node in
+        try await withPair(options: ["-pubsub"]) { daemon, node in
             let topic = "kairos-interop"
             let gossip = try await Gossip(on: node)
             gossip.subscribe(to: topic)

@@ -13,11 +13,20 @@ final class Node {
     private let group: MultiThreadedEventLoopGroup
     private let seen = NIOLockedValueBox<[SwarmEvent]>([])
 
-    init(in namespace: NetworkNamespace) async throws {
-        identity = Identity.generate()
+    /// What a node secures its connections with.
+    enum Security: String, CaseIterable, Sendable {
+        case tls, noise, both
+    }
+
+    init(in namespace: NetworkNamespace, security: Security = .both) async throws {
+        let identity = Identity.generate()
+        self.identity = identity
+        var protocols: [any SecurityProtocol] = []
+        if security != .noise { protocols.append(try TLSSecurity(identity: identity)) }
+        if security != .tls { protocols.append(NoiseSecurity(identity: identity)) }
         group = try namespace.makeEventLoopGroup()
         swarm = try await Swarm.make(
-            identity: identity, security: [NoiseSecurity(identity: identity)], group: group
+            identity: identity, security: protocols, group: group
         ).get()
         swarm.addObserver { [seen] event in seen.withLockedValue { $0.append(event) } }
         addresses = try await swarm.listen(on: [Multiaddr("/ip4/\(namespace.address)/tcp/0")]).get()

@@ -12,12 +12,13 @@ final class PythonPeer {
     private let child: Child
     private var messages: [String] = []
 
-    init(in namespace: NetworkNamespace) throws {
+    init(in namespace: NetworkNamespace, security: Node.Security) throws {
         let script = URL(fileURLWithPath: #filePath).deletingLastPathComponent().appendingPathComponent(
             "peer.py"
         ).path
         child = try namespace.start(
-            Interop.requirement("venv/bin/python"), [script, "/ip4/\(namespace.address)/tcp/0"])
+            Interop.requirement("venv/bin/python"),
+            [script, "/ip4/\(namespace.address)/tcp/0", security.rawValue])
         let words = try child.readLine(within: 60).split(separator: " ")
         guard words.count == 2, words[0] == "ready" else {
             throw InteropError("peer.py did not become ready")
@@ -46,9 +47,11 @@ final class PythonPeer {
 struct PythonTests {
     private let echo: ProtocolID = "/kairos-interop/echo/1.0.0"
 
-    private func withPair(_ body: (PythonPeer, Node) async throws -> Void) async throws {
+    private func withPair(
+        _ security: Node.Security = .noise, _ body: (PythonPeer, Node) async throws -> Void
+    ) async throws {
         let namespace = try NetworkNamespace()
-        let python = try PythonPeer(in: namespace)
+        let python = try PythonPeer(in: namespace, security: security)
         let node = try await Node(in: namespace)
         do {
             try await body(python, node)
@@ -59,9 +62,10 @@ struct PythonTests {
         await node.shutDown()
     }
 
-    @Test("we dial it: identify, ping and streams work")
-    func dial() async throws {
-        try await withPair { python, node in
+    @Test(
+        "we dial it: identify, ping and streams work", arguments: [Node.Security.noise, .tls])
+    func dial(security: Node.Security) async throws {
+        try await withPair(security) { python, node in
             let address = try #require(python.address.withoutPeerID)
             try await node.swarm.dial(python.peer, addresses: [address]).get()
             let information = try await node.identified(python.peer)
@@ -74,9 +78,10 @@ struct PythonTests {
         }
     }
 
-    @Test("it dials us: identify, ping and streams work")
-    func beDialled() async throws {
-        try await withPair { python, node in
+    @Test(
+        "it dials us: identify, ping and streams work", arguments: [Node.Security.noise, .tls])
+    func beDialled(security: Node.Security) async throws {
+        try await withPair(security) { python, node in
             node.serveEcho(echo)
             let address = try #require(node.addresses.first).appending(peerID: node.swarm.localPeer.bytes)
             #expect(try python.ask("dial \(address)") == "connected \(node.swarm.localPeer)")

@@ -1,5 +1,5 @@
-"""A py-libp2p host for the tests: listens on the address given, echoes on one protocol, and obeys
-lines on standard input. Every answer is one line.
+"""A py-libp2p host for the tests: listens on the address given, secured with "tls" or "noise" as the
+second argument says, echoes on one protocol, and obeys lines on standard input. Every answer is one line.
 
     dial ADDRESS      ->  connected PEER | failed REASON
     echo PEER COUNT   ->  echoed COUNT | failed REASON
@@ -25,6 +25,8 @@ from libp2p.pubsub.gossipsub import GossipSub
 from libp2p.pubsub.pubsub import Pubsub
 from libp2p.security.noise.transport import PROTOCOL_ID as NOISE
 from libp2p.security.noise.transport import Transport as Noise
+from libp2p.security.tls.transport import PROTOCOL_ID as TLS
+from libp2p.security.tls.transport import TLSTransport
 from libp2p.tools.anyio_service import background_trio_service
 from multiaddr import Multiaddr
 
@@ -114,8 +116,11 @@ async def obey(host, pubsub, nursery, verb, words):
 
 async def main():
     identity = new_identity()
-    noise = Noise(libp2p_keypair=identity, noise_privkey=new_noise_key().private_key)
-    host = new_host(key_pair=identity, sec_opt={NOISE: noise}, muxer_preference="YAMUX")
+    if sys.argv[2] == "tls":
+        security = {TLS: TLSTransport(libp2p_keypair=identity)}
+    else:
+        security = {NOISE: Noise(libp2p_keypair=identity, noise_privkey=new_noise_key().private_key)}
+    host = new_host(key_pair=identity, sec_opt=security, muxer_preference="YAMUX")
     host.set_stream_handler(ECHO, serve_echo)
     router = GossipSub([GOSSIP], degree=6, degree_low=4, degree_high=12, heartbeat_interval=1)
     pubsub = Pubsub(host, router)

@@ -207,8 +207,15 @@ struct Composition: Sendable {
     ) async throws -> Swarm {
         var configuration = SwarmConfiguration()
         configuration.agentVersion = PeerInformation.agentPrefix + AgentVersion.current
+        var security: [any SecurityProtocol] = [NoiseSecurity(identity: identity)]
+        do throws(TLSError) {
+            // As go-libp2p: TLS first, Noise for peers that have no TLS.
+            security.insert(try TLSSecurity(identity: identity), at: 0)
+        } catch {
+            logger.warning("connections are secured with Noise alone: \(error)")
+        }
         let swarm = try await Swarm.make(
-            identity: identity, security: [NoiseSecurity(identity: identity)], group: group,
+            identity: identity, security: security, group: group,
             configuration: configuration
         ).get()
         let network = settings.claim.subnet

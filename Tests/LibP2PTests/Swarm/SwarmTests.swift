@@ -5,7 +5,7 @@ import NIOPosix
 import Testing
 import Timing
 
-@Suite("swarm over loopback", .serialized, .timeLimit(.minutes(1)))
+@Suite("swarm over loopback", .serialized, .timeLimit(.minutes(1)), .eachSecurity)
 struct SwarmTests {
     private let echo: ProtocolID = "/test/echo/1"
 
@@ -49,6 +49,26 @@ struct SwarmTests {
                 #expect(!known.protocols.contains("/libp2p/autonat/1.0.0"))
                 #expect(known.listenAddresses == (try await nodes[1].addresses()))
             }
+        }
+    }
+
+    @Test("a dialer that has TLS and a listener of either kind meet, whichever way round")
+    func mixedSecurity() async throws {
+        for (left, right) in [
+            ([.tls, .noise], [.noise]), ([.noise], [.tls, .noise]), ([.tls, .noise], [.tls]),
+            ([.tls, .noise], [.tls, .noise]),
+        ] as [([SwarmSecurity.Kind], [SwarmSecurity.Kind])] {
+            let dialer = try await SwarmSecurity.$current.withValue(left) { try await SwarmWorld.node() }
+            let listener = try await SwarmSecurity.$current.withValue(right) { try await SwarmWorld.node() }
+            try await dialer.dial(listener)
+            try await dialer.events.waitForIdentify(of: listener.peer)
+            try await listener.events.waitForIdentify(of: dialer.peer)
+            let ours = try await dialer.swarm.connections(to: listener.peer).get()
+            let theirs = try await listener.swarm.connections(to: dialer.peer).get()
+            #expect(ours.first?.channelBinding.count == 32)
+            #expect(ours.map(\.channelBinding) == theirs.map(\.channelBinding))
+            try await dialer.swarm.shutDown().get()
+            try await listener.swarm.shutDown().get()
         }
     }
 
@@ -191,13 +211,14 @@ struct SwarmTests {
         let server = try await SwarmWorld.node()
         let port = Int(try await server.addresses().first?.tcpPort ?? 0)
         let identity = Identity.generate()
+        let security = try #require(try SwarmSecurity.protocols(of: identity).first)
         let answer = SwarmWorld.group.next().makePromise(of: ByteBuffer.self)
         let channel = try await ClientBootstrap(group: SwarmWorld.group).channelInitializer { channel in
             channel.eventLoop.makeCompletedFuture {
-                let dialer = MultistreamDialer(proposing: ["/noise"])
+                let dialer = MultistreamDialer(proposing: [security.protocolID])
                 let handler = MultistreamHandler(dialer, timeout: .seconds(5)) { _, channel in
                     channel.eventLoop.makeCompletedFuture {
-                        try NoiseSecurity(identity: identity).install(
+                        try security.install(
                             on: channel, direction: .outbound, expectedPeer: nil, muxers: ["/yamux/1.0.0"],
                             timeout: .seconds(5)
                         ) { _, channel in

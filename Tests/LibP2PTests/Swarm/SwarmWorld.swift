@@ -34,8 +34,9 @@ struct SwarmWorld: Sendable {
         var configuration = SwarmConfiguration()
         configuration.agentVersion = "kairos-node-agent/test"
         configure(&configuration)
+        let security = try SwarmSecurity.protocols(of: identity)
         let swarm = try await Swarm.make(
-            identity: identity, security: [NoiseSecurity(identity: identity)], group: group,
+            identity: identity, security: security, group: group,
             configuration: configuration
         ).get()
         let events = EventRecorder(swarm.eventLoop)
@@ -59,6 +60,39 @@ struct SwarmWorld: Sendable {
         }
         for node in nodes { try await node.swarm.shutDown().get() }
     }
+}
+
+/// What the swarms of a test secure their connections with, best first.
+enum SwarmSecurity {
+    enum Kind { case tls, noise }
+
+    @TaskLocal static var current: [Kind] = [.tls, .noise]
+
+    static func protocols(of identity: Identity) throws -> [any SecurityProtocol] {
+        try current.map { kind in
+            switch kind {
+            case .tls: try TLSSecurity(identity: identity)
+            case .noise: NoiseSecurity(identity: identity)
+            }
+        }
+    }
+}
+
+/// Runs a test once with each security protocol alone.
+struct EachSecurity: SuiteTrait, TestTrait, TestScoping {
+    var isRecursive: Bool { true }
+
+    func provideScope(
+        for test: Test, testCase: Test.Case?, performing function: @Sendable () async throws -> Void
+    ) async throws {
+        for kind in [SwarmSecurity.Kind.tls, .noise] {
+            try await SwarmSecurity.$current.withValue([kind]) { try await function() }
+        }
+    }
+}
+
+extension Trait where Self == EachSecurity {
+    static var eachSecurity: Self { EachSecurity() }
 }
 
 /// Keeps a swarm's events and lets a test wait for one, with a bound.
