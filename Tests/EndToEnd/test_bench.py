@@ -67,6 +67,9 @@ class BenchTests(unittest.TestCase):
         self.assertEqual(run["nodes"], 2)
         # An idle network may well send nothing in so short a time.
         self.assertGreaterEqual(run["idle_sent_bytes_per_second_mean"], 0)
+        self.assertGreaterEqual(run["idle_sent_packets_per_second_mean"], 0)
+        self.assertEqual(run["connections_max"], 1)
+        self.assertGreater(run["descriptors_max"], run["connections_max"])
         self.assertGreater(run["resident_mib_max"], 1)
         plot.main(["lines", self.path("mesh.svg"), "idle", output, "idle_sent_bytes_per_second_mean"])
         self.assertIn("2 nodes", open(self.path("mesh.svg"), encoding="utf-8").read())

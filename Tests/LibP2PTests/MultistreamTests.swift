@@ -261,6 +261,33 @@ struct MultistreamHandlerTests {
         _ = try? channel.finish()
     }
 
+    /// Closes the channel as soon as it reads, as a request's handler does with one that is no good.
+    private final class ClosesAtOnce: ChannelInboundHandler {
+        typealias InboundIn = ByteBuffer
+        var reads = 0
+
+        func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+            reads += 1
+            context.channel.close(promise: nil)
+        }
+    }
+
+    @Test("an application may close the channel at the first bytes that were held for it")
+    func closedWhileDelivering() throws {
+        let application = ClosesAtOnce()
+        let (channel, negotiated) = try open(MultistreamListener(supported: ["/a"])) { _, channel in
+            channel.eventLoop.makeCompletedFuture {
+                try channel.pipeline.syncOperations.addHandler(application)
+            }
+        }
+        var input = wire(header, "/a")
+        input.writeString("data")
+        try channel.writeInbound(input)
+        #expect(application.reads == 1)
+        #expect(!channel.isActive)
+        #expect(try negotiated.wait() == "/a")
+    }
+
     @Test("nothing is delivered before the application is set up, and then all of it in order")
     func slowSetup() throws {
         let application = Application()

@@ -25,12 +25,19 @@ struct HeldInput {
         isInputClosed = true
     }
 
+    /// What is held, which is then held no more.
+    ///
+    /// Apart from `deliver`, because whoever is delivered to may close the channel before that returns,
+    /// and so come back here.
+    mutating func take() -> HeldInput {
+        defer { self = HeldInput() }
+        return self
+    }
+
     /// Hands everything to the handlers above `context`.
-    mutating func deliver(_ context: ChannelHandlerContext) {
-        let held = self
-        self = HeldInput()
-        if held.bytes.readableBytes > 0 { context.fireChannelRead(NIOAny(held.bytes)) }
-        if held.isReadComplete { context.fireChannelReadComplete() }
-        if held.isInputClosed { context.fireUserInboundEventTriggered(ChannelEvent.inputClosed) }
+    func deliver(_ context: ChannelHandlerContext) {
+        if bytes.readableBytes > 0 { context.fireChannelRead(NIOAny(bytes)) }
+        if isReadComplete { context.fireChannelReadComplete() }
+        if isInputClosed { context.fireUserInboundEventTriggered(ChannelEvent.inputClosed) }
     }
 }

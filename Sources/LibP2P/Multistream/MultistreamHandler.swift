@@ -74,7 +74,7 @@ package final class MultistreamHandler: ChannelDuplexHandler, RemovableChannelHa
     }
 
     package func channelInactive(context: ChannelHandlerContext) {
-        if isEstablished { held.deliver(context) } else { end(MultistreamError.endOfStream) }
+        if isEstablished { held.take().deliver(context) } else { end(MultistreamError.endOfStream) }
         context.fireChannelInactive()
     }
 
@@ -223,7 +223,7 @@ package final class MultistreamHandler: ChannelDuplexHandler, RemovableChannelHa
             writeOpening(context)
             context.flush()
         }
-        held.deliver(context)
+        held.take().deliver(context)
         context.pipeline.syncOperations.removeHandler(context: context, promise: nil)
     }
 

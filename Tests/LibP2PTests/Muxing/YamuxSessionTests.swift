@@ -199,6 +199,65 @@ struct YamuxSessionTests {
         #expect(session.nextDeadline == nil)
     }
 
+    @Test("two idle ends ping in turn, at least every interval", arguments: [0.0, 0.02, 0.4])
+    func alternatingPings(oneWay: Double) {
+        var ends = [YamuxSession(role: .client), YamuxSession(role: .server)]
+        var wire: [(arrives: Instant, to: Int, header: YamuxHeader)] = []
+        var pings: [(at: Instant, by: Int)] = []
+        var now = at(0)
+        func collect(_ end: Int) {
+            for case .write(let header) in drain(&ends[end]) {
+                if header.flags.contains(.syn) { pings.append((now, end)) }
+                wire.append((now + .nanoseconds(Int64(oneWay * 1e9)), 1 - end, header))
+            }
+        }
+        for end in 0...1 {
+            ends[end].start(at: now)
+            collect(end)
+        }
+        while now < at(600) {
+            let arrival = wire.map(\.arrives).min() ?? .distantFuture
+            let deadline = ends.compactMap(\.nextDeadline).min() ?? .distantFuture
+            now = min(arrival, deadline)
+            if let index = wire.firstIndex(where: { $0.arrives <= now }) {
+                let message = wire.remove(at: index)
+                let header = message.header
+                var bytes = frame(header.type, header.flags, header.streamID, header.length)
+                ends[message.to].receive(&bytes, at: now)
+                collect(message.to)
+                continue
+            }
+            for end in 0...1 {
+                ends[end].tick(at: now)
+                collect(end)
+            }
+        }
+        #expect(ends.allSatisfy { $0.failure == nil })
+        // The first two cross; after them no end asks twice running, and none waits longer than before.
+        let steady = pings.dropFirst(2)
+        #expect((600 / 15...600 / 13 + 1).contains(steady.count), "\(steady.count) pings")
+        for (earlier, later) in zip(steady, steady.dropFirst()) {
+            #expect(earlier.by != later.by)
+            #expect(later.at - earlier.at <= .seconds(15))
+        }
+    }
+
+    @Test("a peer that pings and never answers is noticed all the same")
+    func unansweredPings() throws {
+        var session = YamuxSession(role: .client)
+        session.start(at: at(0))
+        _ = feed(&session, frame(.ping, .ack, 0, 0), at: at(0.05))
+        var failedAt: Int?
+        for second in 1...200 where failedAt == nil {
+            if second % 2 == 0 { _ = feed(&session, frame(.ping, .syn, 0, 0), at: at(Double(second))) }
+            session.tick(at: at(Double(second)))
+            if session.failure != nil { failedAt = second }
+        }
+        #expect(session.failure == .keepAliveTimeout)
+        // Three intervals without a ping of its own, then six timeouts while the peer goes on speaking.
+        #expect(try #require(failedAt) <= 45 + 60 + 2)
+    }
+
     @Test("a stream with much to send takes turns with one that has little")
     func fairness() throws {
         var session = YamuxSession(role: .client)

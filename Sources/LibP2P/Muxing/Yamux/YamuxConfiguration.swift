@@ -18,7 +18,8 @@ package struct YamuxConfiguration: Hashable, Sendable {
     package var maximumOutboundStreams = 1024
     /// The most streams of ours that the other end has not accepted yet: its own backlog.
     package var maximumUnacknowledgedStreams = 256
-    /// The time between pings, which both measure the round trip and notice a dead peer.
+    /// The longest time between pings, which both measure the round trip and notice a dead peer. A ping
+    /// of the peer's serves for one of this end's.
     package var keepAliveInterval: Duration = .seconds(15)
     /// A connection on which nothing arrives for this long after a ping is dead.
     package var keepAliveTimeout: Duration = .seconds(10)

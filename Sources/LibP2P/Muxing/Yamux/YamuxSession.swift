@@ -106,6 +106,7 @@ package struct YamuxSession: Sendable {
     private var pingValue: UInt32 = 0
     private var pingSent: Instant?
     private var nextPing = Instant.distantFuture
+    private var lastPing = Instant.zero
     private var lastReceived = Instant.zero
 
     /// The last measured round trip, nil before the first ping is answered.
@@ -184,7 +185,18 @@ package struct YamuxSession: Sendable {
     private mutating func sendPing(at now: Instant) {
         outputs.append(.write(YamuxHeader(type: .ping, flags: .syn, streamID: 0, length: pingValue)))
         pingSent = now
+        lastPing = now
         nextPing = now + configuration.keepAliveInterval
+    }
+
+    /// The peer's ping says that it lives, so this end need not ask for a while: two ends that both do
+    /// so ask in turn, for half the packets. It is this end's turn a little earlier than the peer asks
+    /// again, and the two ends wait differently long, so that they do not ask at once for ever. A peer
+    /// that asks and never answers does not put its own proof off for good.
+    private mutating func heardPing(at now: Instant) {
+        let interval = configuration.keepAliveInterval
+        let turn = now + interval - interval * (role == .client ? 2 : 1) / 15
+        nextPing = min(turn, lastPing + interval * 3)
     }
 
     // MARK: - From the peer
@@ -239,6 +251,7 @@ package struct YamuxSession: Sendable {
         if frame.flags.contains(.syn) {
             guard pings.spend(at: now) else { return glitch(at: now) }
             outputs.append(.write(YamuxHeader(type: .ping, flags: .ack, streamID: 0, length: frame.length)))
+            heardPing(at: now)
         } else if let pingSent, frame.length == pingValue {
             let elapsed = now - pingSent
             self.pingSent = nil

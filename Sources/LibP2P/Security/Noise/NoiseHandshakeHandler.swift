@@ -165,7 +165,7 @@ package final class NoiseHandshakeHandler: ChannelInboundHandler, RemovableChann
         guard !hasEnded else { return }
         isSetUp = true
         hasEnded = true
-        held.deliver(context)
+        held.take().deliver(context)
         context.pipeline.syncOperations.removeHandler(context: context, promise: nil)
     }
 
