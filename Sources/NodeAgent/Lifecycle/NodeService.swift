@@ -25,11 +25,14 @@ package final class NodeService: Sendable {
         package let logger: Logger
         /// Makes K3s what the assignment says.
         package let assign: @Sendable (K3sAssignment) -> Void
+        /// Is told the servers among which the API address is leased, whenever they may have changed.
+        package let leaseAmong: @Sendable (LeaseServers?) -> Void
 
         package init(
             host: any Host, mesh: MeshService, vpn: VPNService, disk: NodeDisk, lease: LeaseFile,
             files: NIOThreadPool, time: any TimeSource, logger: Logger,
-            assign: @escaping @Sendable (K3sAssignment) -> Void
+            assign: @escaping @Sendable (K3sAssignment) -> Void,
+            leaseAmong: @escaping @Sendable (LeaseServers?) -> Void = { _ in }
         ) {
             self.host = host
             self.mesh = mesh
@@ -40,6 +43,7 @@ package final class NodeService: Sendable {
             self.time = time
             self.logger = logger
             self.assign = assign
+            self.leaseAmong = leaseAmong
         }
     }
 
@@ -78,7 +82,11 @@ package final class NodeService: Sendable {
     /// The loop that the node's state lives on.
     package var loop: any EventLoop { eventLoop }
 
+    /// The address that always leads to a server, if the network has one.
+    package let apiAddress: VirtualAddress?
+
     private init(core: NodeCore, parts: Parts) {
+        self.apiAddress = core.configuration.apiAddress
         self.parts = parts
         self.state = NIOLoopBoundBox(State(core: core), eventLoop: parts.host.eventLoop)
     }
@@ -161,6 +169,7 @@ package final class NodeService: Sendable {
             for effect in state.value.core.receive(next, at: parts.time.moment()) { perform(effect) }
         }
         state.value.isBusy = false
+        parts.leaseAmong(state.value.core.leaseServers)
         schedule()
     }
 
