@@ -303,7 +303,9 @@ package struct NodeCore: Sendable {
         case .server, .agent:
             guard let facts = founderFacts else { return nil }
             token = facts.token
-            joinURL = facts.url
+            // The address that follows whichever server works; the port is the servers' own.
+            joinURL =
+                configuration.apiAddress.map { "https://\($0):\(facts.port)" } ?? facts.url
         }
         return K3sAssignment(
             role: role, epoch: certificate.scope.epoch, address: address,
