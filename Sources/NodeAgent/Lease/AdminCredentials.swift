@@ -7,7 +7,7 @@ internal import Foundation
 #endif
 
 /// What K3s' own kubeconfig, `/etc/rancher/k3s/k3s.yaml`, has for its administrator: where the server
-/// listens, its CA, and a client certificate. The secrets leave memory with the probe that used them.
+/// listens, its CA, and a client certificate. Held for the length of one probe.
 struct AdminCredentials: Sendable {
     let host: String
     let port: UInt16
