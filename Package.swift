@@ -129,9 +129,9 @@ let package = Package(
         .target(
             name: "NodeAgent",
             dependencies: [
-                "CProcess", "Systemd", "Timing", "Multiformats", "LibP2P", "Ledger", "GossipSub",
+                "COpenSSL", "CProcess", "Systemd", "Timing", "Multiformats", "LibP2P", "Ledger", "GossipSub",
                 "MulticastDNS", "MeshNetwork", "Coordination", "VPN", "CloudConfig", "K3s", "AgentAPI",
-                nioCore, nioPosix, nioConcurrency, logging, metrics, lifecycle,
+                nioCore, nioPosix, nioConcurrency, logging, metrics, lifecycle, yams,
             ],
             swiftSettings: settings),
 

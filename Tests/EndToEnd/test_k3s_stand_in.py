@@ -3,6 +3,7 @@
 Everything runs on loopback, with ports of its own, below a temporary directory.
 """
 
+import base64
 import hashlib
 import json
 import os
@@ -13,7 +14,10 @@ import sys
 import tempfile
 import time
 import unittest
+import urllib.error
 import urllib.request
+
+import yaml
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 K3S = os.path.join(HERE, "k3s-stand-in")
@@ -111,6 +115,30 @@ class StandInTests(unittest.TestCase):
         process = root.start("server")
         self.wait_for(lambda: self.get(port, "/ping") == b"pong", lambda: f"/ping of the server\n{root.log()}")
         return root, port, process
+
+    def readyz(self, root, port):
+        """What /readyz answers to the client certificate of the kubeconfig."""
+        with open(root.path + "/etc/rancher/k3s/k3s.yaml", encoding="utf-8") as file:
+            user = yaml.safe_load(file)["users"][0]["user"]
+        pem = root.path + "/admin.pem"
+        with open(pem, "wb") as file:
+            file.write(base64.b64decode(user["client-certificate-data"]))
+            file.write(base64.b64decode(user["client-key-data"]))
+        context = ssl._create_unverified_context()
+        context.load_cert_chain(pem)
+        try:
+            with urllib.request.urlopen(f"https://127.0.0.1:{port}/readyz", timeout=5, context=context) as answer:
+                return answer.status
+        except urllib.error.HTTPError as error:
+            return error.code
+
+    def test_readyz_is_for_the_administrator_and_can_be_made_ill(self):
+        root, port, _ = self.server()
+        self.wait_for(lambda: os.path.exists(root.path + "/etc/rancher/k3s/k3s.yaml"), "the kubeconfig")
+        self.assertEqual(self.get(port, "/readyz"), 401)
+        self.assertEqual(self.readyz(root, port), 200)
+        open(root.path + "/etc/k3s-stand-in-ill", "w", encoding="utf-8").close()
+        self.assertEqual(self.readyz(root, port), 500)
 
     def agent(self, port, token=PASSWORD, extra="", name="second"):
         root = Root(self)

@@ -16,6 +16,8 @@ package struct StatusDocument: Hashable, Sendable, Codable {
     package var node: Node
     /// The K3s service of this node; absent while it has none.
     package var k3s: K3s?
+    /// The address that always leads to a server; absent while the node knows of none.
+    package var api: API?
     /// What this node is waiting for, in the order of the boot; empty when all is done.
     package var waiting: [WaitingItem] = []
     /// All nodes of the network that are known, this one included.
@@ -70,6 +72,25 @@ package struct StatusDocument: Hashable, Sendable, Codable {
             case name, uuid, peer, version, address, role, state
             case networkID = "network_id"
             case uptimeSeconds = "uptime_seconds"
+        }
+    }
+
+    /// The address that always leads to a server.
+    package struct API: Hashable, Sendable, Codable {
+        /// The VPN address, without the size of its network.
+        package var address: String
+        /// The peer ID of the server that holds it, as far as this node knows.
+        package var holder: String?
+        /// Since when this node knows it to be there.
+        package var since: Timestamp?
+        /// On a server: what keeps it from holding the address, as a sentence.
+        package var problem: String?
+
+        package init(address: String, holder: String?, since: Timestamp?, problem: String?) {
+            self.address = address
+            self.holder = holder
+            self.since = since
+            self.problem = problem
         }
     }
 
@@ -198,7 +219,7 @@ package struct StatusDocument: Hashable, Sendable, Codable {
     }
 
     package enum CodingKeys: String, CodingKey {
-        case format, node, k3s, waiting, nodes, warnings, counters
+        case format, node, k3s, api, waiting, nodes, warnings, counters
         case asOf = "as_of"
     }
 }

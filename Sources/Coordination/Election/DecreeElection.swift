@@ -580,10 +580,12 @@ package struct DecreeElection: Sendable {
     }
 
     /// One server more, when more are asked for and all there are can be reached and are ready: etcd takes
-    /// one new member at a time (contract/k3s.md §11.1).
+    /// one new member at a time (contract/k3s.md §11.1). All of them must have shown that they know this
+    /// decree: leases count on it that the sets of servers that two of them know are at most one apart.
     private func decreeForMoreServers(after decree: Decree, present: [PeerID: MemberCard]) -> Decree? {
         guard let additional = wishes.additionalServers, decree.servers.count < Decree.mostServers,
-            decree.servers.allSatisfy({ present[$0.peer] != nil && wishes.readyServers.contains($0.peer) })
+            decree.servers.allSatisfy({ present[$0.peer] != nil && wishes.readyServers.contains($0.peer) }),
+            decree.servers.allSatisfy({ $0.peer == localPeer || votes[$0.peer] != nil })
         else { return nil }
         let candidates = CandidateOrder.candidates(among: present).filter { !decree.isServer($0) }
         guard let next = candidates.first, let card = present[next] else { return nil }

@@ -35,6 +35,11 @@ package enum LedgerKeys {
         "\(peer)/\(networkID)/join"
     }
 
+    /// What a server says of the API address (`APIHolding`).
+    package static func apiAddress(of peer: PeerID, networkID: String) -> String {
+        "\(peer)/\(networkID)/api"
+    }
+
     /// The peer whose entry `key` is; nil when the key is not `<peer>/<networkID>/<kind>`.
     package static func owner(ofKey key: String, kind: String, networkID: String) -> PeerID? {
         let suffix = "/\(networkID)/\(kind)"

@@ -384,9 +384,10 @@ package struct NodeCore: Sendable {
         case .server, .agent:
             guard let first = facts.first else { return nil }
             // What already runs as an agent goes on as one until a decree says otherwise.
-            if role == .agent, isReserved, assignment == nil, k3s.hasRun != true { return nil }
+            if role == .agent, isReserved, assignment == nil, !k3s.hasRun { return nil }
             token = first.token
-            joinURL = first.url
+            // The address that follows whichever server works; the port is the servers' own.
+            joinURL = configuration.apiAddress.map { "https://\($0):\(first.port)" } ?? first.url
         }
         return K3sAssignment(
             role: role, epoch: certificate.decree.epoch, address: address,

@@ -28,6 +28,7 @@ struct Composition: Sendable {
     private let discovery: MulticastDNSService?
     private let vpn: VPNService
     private let node: NodeService
+    private let lease: LeaseService?
     private let k3s: K3sRunner
     private let manager: any ServiceManager
     private let stopsK3s: Bool
@@ -67,10 +68,10 @@ struct Composition: Sendable {
             try disk.loadElection(at: time.wallClock()), what: "election state", logger: logger)
         let joinToken = try restored(
             try disk.loadJoinToken(at: time.wallClock()), what: "join token", logger: logger)
-        let lease = LeaseFile(
+        let leaseFile = LeaseFile(
             directory: configuration.p2p?.vpn.leaseDirectory.map { paths.under($0) } ?? paths.leaseDirectory,
             name: try settings.token.leaseFileName)
-        let leased = try leasedAddress(lease, logger: logger)
+        let leased = try leasedAddress(leaseFile, logger: logger)
 
         let swarm = try await listen(identity: identity, settings: settings, group: group, logger: logger)
         var meshConfiguration = MeshConfiguration(
@@ -114,13 +115,24 @@ struct Composition: Sendable {
                 settings: settings.userSettings, externalDatastore: settings.externalDatastore,
                 layout: layout,
                 supervision: supervision), manager: manager, time: time, logger: logger)
+        let probe = ReadyProbe(layout: layout)
+        var lease: LeaseService?
+        if let apiAddress = settings.claim.apiAddress {
+            lease = try await LeaseService.start(
+                parts: .init(
+                    host: swarm, mesh: mesh, vpn: vpn, apiAddress: apiAddress, networkID: settings.networkID,
+                    probe: { probe.ask() }, time: time, logger: logger)
+            ).get()
+        }
+        let leasing = lease
         let node = try await NodeService.start(
             core: core,
             parts: .init(
-                host: swarm, mesh: mesh, vpn: vpn, disk: disk, lease: lease, files: files, time: time,
+                host: swarm, mesh: mesh, vpn: vpn, disk: disk, lease: leaseFile, files: files, time: time,
                 logger: logger,
-                assign: { k3s.assign($0) },
-                leave: { k3s.leave(epoch: $0) }, removeNode: { k3s.removeNode(hostName: $0, peer: $1) })
+                assign: { k3s.assign($0) }, leave: { k3s.leave(epoch: $0) },
+                removeNode: { k3s.removeNode(hostName: $0, peer: $1) },
+                leaseAmong: { leasing?.setServers($0) })
         ).get()
         let discovery = try await discover(
             identity: identity, settings: settings, swarm: swarm, time: time, logger: logger)
@@ -130,7 +142,7 @@ struct Composition: Sendable {
         let reporter = StatusReporter(
             name: machine.hostName, uuid: machine.uuid, networkID: settings.networkID,
             prefixLength: settings.claim.subnet.prefixLength, highAvailability: settings.highAvailability,
-            localPeer: identity.peerID, node: node, mesh: mesh, vpn: vpn, k3s: k3s, time: time,
+            localPeer: identity.peerID, node: node, mesh: mesh, vpn: vpn, k3s: k3s, lease: lease, time: time,
             startedAt: startedAt,
             configurationWarnings: configuration.warnings.map(\.description) + settings.unused)
         let api = APIServer(
@@ -139,7 +151,8 @@ struct Composition: Sendable {
         return Composition(
             logger: logger, group: group, files: files, swarm: swarm, mesh: mesh, discovery: discovery,
             vpn: vpn,
-            node: node, k3s: k3s, manager: manager, stopsK3s: supervision == .childProcess, disk: disk,
+            node: node, lease: lease, k3s: k3s, manager: manager, stopsK3s: supervision == .childProcess,
+            disk: disk,
             api: api,
             reporter: reporter)
     }
@@ -381,6 +394,7 @@ struct Composition: Sendable {
         ServiceNotification.stopping()
         logger.info("stopping")
         try? await node.stop().get()
+        try? await lease?.stop().get()
         if stopsK3s { await manager.shutDown() }
         try? await discovery?.stop().get()
         vpn.stop()

@@ -29,13 +29,16 @@ package final class NodeService: Sendable {
         package let leave: @Sendable (_ epoch: UInt64) -> Void
         /// Takes the node of that host name and peer out of Kubernetes.
         package let removeNode: @Sendable (_ hostName: String, PeerID) -> Void
+        /// Is told the servers among which the API address is leased, whenever they may have changed.
+        package let leaseAmong: @Sendable (LeaseServers?) -> Void
 
         package init(
             host: any Host, mesh: MeshService, vpn: VPNService, disk: NodeDisk, lease: LeaseFile,
             files: NIOThreadPool, time: any TimeSource, logger: Logger,
             assign: @escaping @Sendable (K3sAssignment) -> Void,
             leave: @escaping @Sendable (_ epoch: UInt64) -> Void,
-            removeNode: @escaping @Sendable (_ hostName: String, PeerID) -> Void
+            removeNode: @escaping @Sendable (_ hostName: String, PeerID) -> Void,
+            leaseAmong: @escaping @Sendable (LeaseServers?) -> Void = { _ in }
         ) {
             self.host = host
             self.mesh = mesh
@@ -48,6 +51,7 @@ package final class NodeService: Sendable {
             self.assign = assign
             self.leave = leave
             self.removeNode = removeNode
+            self.leaseAmong = leaseAmong
         }
     }
 
@@ -86,7 +90,11 @@ package final class NodeService: Sendable {
     /// The loop that the node's state lives on.
     package var loop: any EventLoop { eventLoop }
 
+    /// The address that always leads to a server, if the network has one.
+    package let apiAddress: VirtualAddress?
+
     private init(core: NodeCore, parts: Parts) {
+        self.apiAddress = core.configuration.apiAddress
         self.parts = parts
         self.state = NIOLoopBoundBox(State(core: core), eventLoop: parts.host.eventLoop)
     }
@@ -174,6 +182,7 @@ package final class NodeService: Sendable {
             for effect in state.value.core.receive(next, at: parts.time.moment()) { perform(effect) }
         }
         state.value.isBusy = false
+        parts.leaseAmong(state.value.core.leaseServers)
         schedule()
     }
 

@@ -21,6 +21,7 @@ package struct StatusReporter: StatusSource, LedgerSource {
     let mesh: MeshService
     let vpn: VPNService
     let k3s: K3sRunner
+    let lease: LeaseService?
     let time: any TimeSource
     let startedAt: Instant
     let configurationWarnings: [String]
@@ -50,7 +51,20 @@ package struct StatusReporter: StatusSource, LedgerSource {
         document.nodes = nodes(view, mesh: mesh, now: now)
         document.warnings = warnings(view, report: report, mesh: mesh)
         document.counters = counters(mesh)
+        if let lease = try? await lease?.view().get() {
+            document.api = api(lease, now: now)
+            document.counters["api_address_moves"] = lease.moves
+            document.counters["api_address_acquired"] = lease.counters.acquired
+            document.counters["api_address_lost"] = lease.counters.lost
+        }
         return document
+    }
+
+    private func api(_ lease: LeaseService.View, now: Moment) -> StatusDocument.API? {
+        guard let address = node.apiAddress else { return nil }
+        return StatusDocument.API(
+            address: address.description, holder: lease.holder?.description,
+            since: lease.since.map { Timestamp(now.wall + ($0 - now.instant)) }, problem: lease.obstacle)
     }
 
     package func ledger() async -> LedgerView {

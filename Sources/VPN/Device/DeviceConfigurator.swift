@@ -90,7 +90,15 @@ package final class DeviceConfigurator: @unchecked Sendable {
         }
         var wanted = Set(additional.subtracting([address]).map { AssignedAddress($0, prefixLength: 32) })
         wanted.insert(AssignedAddress(address, prefixLength: UInt8(subnet.prefixLength)))
-        let present = try netlink.addresses(ofLink: link.index)
+        var present = try netlink.addresses(ofLink: link.index)
+        let own = AssignedAddress(address, prefixLength: UInt8(subnet.prefixLength))
+        if !present.contains(own) {
+            // The node's own address comes first on the device, so a single one there is put on anew.
+            for single in present.intersection(wanted) {
+                try netlink.remove(single, fromLink: link.index)
+                present.remove(single)
+            }
+        }
         // Removing first: the kernel takes the first address of a subnet for the source of its route.
         for stale in present.subtracting(wanted).sorted(by: { $0.address < $1.address })
         where subnet.contains(stale.address) {

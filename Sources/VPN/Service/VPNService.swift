@@ -63,9 +63,17 @@ package final class VPNService: Sendable {
         var failures = 0
         var links: [PeerID: PeerLink] = [:]
         var routes: [VirtualAddress: PeerID] = [:]
+        var shared: SharedAddress?
+        var isSharedStillHere: @Sendable () -> Bool = { true }
         /// The streams of each peer that carry packets to us, the oldest first.
         var receiving: [PeerID: [any Channel]] = [:]
         var stockReceiving: [PeerID: Int] = [:]
+    }
+
+    /// An address that moves between nodes, and where it is.
+    private struct SharedAddress: Hashable {
+        var address: VirtualAddress
+        var place: SharedAddressPlace
     }
 
     private struct WantedAddresses: Hashable {
@@ -132,6 +140,35 @@ package final class VPNService: Sendable {
         for link in gone { link.shutDown() }
     }
 
+    /// Says where the address is that moves between nodes, the API server's. Here, it is put on the
+    /// device as a single address beside the node's own; at a peer, packets to it go to that peer and
+    /// packets from it come from that peer only; nowhere, they are dropped. What `updateRoutes` says of
+    /// this address does not count.
+    ///
+    /// `isStillHere` is asked, on any thread, right before the device is set up: the process may have
+    /// been frozen since it was decided.
+    package func setSharedAddress(
+        _ address: VirtualAddress, _ place: SharedAddressPlace,
+        isStillHere: @escaping @Sendable () -> Bool = { true }
+    ) {
+        let shared = SharedAddress(address: address, place: place)
+        let reconciles = state.withLock { state -> Bool in
+            guard !state.isStopped, state.shared != shared else { return false }
+            let wasHere = state.shared?.place == .here
+            state.shared = shared
+            state.isSharedStillHere = isStillHere
+            publishTable(state)
+            return state.wanted != nil && (wasHere || place == .here)
+        }
+        guard reconciles else { return }
+        Task {
+            try? await turns.perform { () throws(TunDeviceError) in
+                // A failure is in `deviceStatus` and schedules the next attempt.
+                try self.reconcile()
+            }
+        }
+    }
+
     /// Ends the packet path: streams close, the device keeps its address and stays.
     package func stop() {
         let (pump, links, channels) = state.withLock { state in
@@ -194,7 +231,11 @@ package final class VPNService: Sendable {
             }
             let device: any VPNDevice
             if let present { device = present } else { device = try openDevice() }
-            let outcome = try device.apply(address: wanted.address, additional: wanted.additional)
+            // Asked for at the last moment: the address may have moved since.
+            let additional = state.withLock { state in
+                state.isSharedStillHere() ? Self.singleAddresses(state, wanted) : wanted.additional
+            }
+            let outcome = try device.apply(address: wanted.address, additional: additional)
             if present == nil { try startPumping(device) }
             if !outcome.changes.isEmpty {
                 logger.info(
@@ -278,12 +319,26 @@ package final class VPNService: Sendable {
         }
     }
 
+    /// The single addresses that the device should have now.
+    private static func singleAddresses(
+        _ state: borrowing State, _ wanted: WantedAddresses
+    ) -> Set<VirtualAddress> {
+        guard let shared = state.shared, shared.place == .here else { return wanted.additional }
+        return wanted.additional.union([shared.address])
+    }
+
     private func publishTable(_ state: borrowing State) {
         var links: [VirtualAddress: PeerLink] = [:]
         var local: Set<VirtualAddress> = []
-        if let wanted = state.wanted { local = wanted.additional.union([wanted.address]) }
-        for (address, peer) in state.routes where !local.contains(address) {
+        if let wanted = state.wanted {
+            local = Self.singleAddresses(state, wanted).union([wanted.address])
+        }
+        for (address, peer) in state.routes
+        where !local.contains(address) && address != state.shared?.address {
             links[address] = state.links[peer]
+        }
+        if let shared = state.shared, case .peer(let peer) = shared.place, !local.contains(shared.address) {
+            links[shared.address] = state.links[peer]
         }
         routing.publish(
             RoutingTable(subnet: configuration.subnet, localAddresses: local, links: links))

@@ -21,3 +21,12 @@ package enum VPNDeviceStatus: Hashable, Sendable {
     /// It could not be brought up; the service tries again.
     case failed(TunDeviceError)
 }
+
+/// Where an address is that moves between nodes.
+package enum SharedAddressPlace: Hashable, Sendable {
+    /// On this node's device.
+    case here
+    case peer(PeerID)
+    /// On no node that is known.
+    case nowhere
+}

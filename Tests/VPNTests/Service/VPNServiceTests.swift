@@ -120,6 +120,37 @@ struct VPNServiceTests {
         try sender.namespace.run("python3", "-c", client)
     }
 
+    @Test("an address that moves is on its holder's device, leads there, and is off again when it moves on")
+    func sharedAddress() async throws {
+        try await withGroup { group in
+            let (first, second) = try await pair(group)
+            let shared = VirtualAddress(rawValue: 0x0a01_0002)
+            func isOn(_ node: TestNode) throws -> Bool {
+                try node.namespace.run("ip", "address", "show", "edgevpn0").contains("inet 10.1.0.2/32")
+            }
+            // A peer that claims the address for itself gets nothing.
+            first.service.updateRoutes([second.address: second.peer, shared: second.peer])
+            first.service.setSharedAddress(shared, .nowhere)
+            #expect(throws: NetworkNamespace.Failure.self) {
+                try first.namespace.run("ping", "-c", "1", "-W", "1", "10.1.0.2")
+            }
+            second.service.setSharedAddress(shared, .here, isStillHere: { false })
+            try await Task.sleep(for: .milliseconds(500))
+            #expect(try !isOn(second), "it was decided too long ago")
+            second.service.setSharedAddress(shared, .nowhere)
+            second.service.setSharedAddress(shared, .here)
+            first.service.setSharedAddress(shared, .peer(second.peer))
+            try await eventually("the address on the second node") { try isOn(second) }
+            try first.namespace.run("ping", "-c", "2", "-i", "0.2", "-W", "3", "10.1.0.2")
+            second.service.setSharedAddress(shared, .peer(first.peer))
+            first.service.setSharedAddress(shared, .here)
+            try await eventually("the address on the first node alone") { try isOn(first) && !isOn(second) }
+            try second.namespace.run("ping", "-c", "2", "-i", "0.2", "-W", "3", "10.1.0.2")
+            first.service.stop()
+            second.service.stop()
+        }
+    }
+
     @Test("Pings and TCP travel between two namespaces as super-packets")
     func joined() async throws {
         try await withGroup { group in
