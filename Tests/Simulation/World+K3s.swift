@@ -37,7 +37,7 @@ extension World {
             case .carryOut(let actions, let desired):
                 let steps = K3sSteps(actions: actions, desired: desired)
                 schedule(.k3sAct(index, life: life, steps), after: .milliseconds(3))
-            case .announce, .report: break
+            case .announce, .report, .askMembership: break
             }
         }
         guard let deadline = machines[index].agent?.reconciler.nextDeadline else { return }
@@ -159,7 +159,7 @@ extension Plan.Action {
     fileprivate var writtenPath: String? {
         switch self {
         case .write(let file): file.path
-        case .recordApplied, .markDeployed: "/usr/local/.kairos"
+        case .recordApplied, .recordCluster, .setAside, .markDeployed: "/usr/local/.kairos"
         default: nil
         }
     }

@@ -16,10 +16,13 @@ package struct K3sAssignment: Hashable, Sendable {
     /// The join token.
     package let token: String
     package let highAvailability: Bool
+    /// On the founder: whether another server is ready, so that it joins that one, through the API
+    /// address, instead of founding anew should it lose its data (contract/k3s.md §11.1).
+    package let hasStandby: Bool
 
     package init(
         role: NodeRole, epoch: UInt64, address: VirtualAddress, apiAddress: VirtualAddress?, joinURL: String?,
-        token: String, highAvailability: Bool
+        token: String, highAvailability: Bool, hasStandby: Bool = false
     ) {
         self.role = role
         self.epoch = epoch
@@ -28,5 +31,6 @@ package struct K3sAssignment: Hashable, Sendable {
         self.joinURL = joinURL
         self.token = token
         self.highAvailability = highAvailability
+        self.hasStandby = hasStandby
     }
 }

@@ -33,6 +33,8 @@ package final class K3sRunner: Sendable {
     }
 
     private struct State {
+        var holdsLease = false
+        var isAlone = false
         var report: K3sReport?
         var failure: String?
     }
@@ -58,13 +60,37 @@ package final class K3sRunner: Sendable {
     package func assign(_ assignment: K3sAssignment) {
         do throws(K3sConfigurationError) {
             let desired = try node.desiredState(of: assignment)
-            state.withLock { $0.failure = nil }
-            Task { await controller.desire(desired) }
+            let mayRestart = state.withLock { state in
+                state.failure = nil
+                state.isAlone = !assignment.highAvailability
+                return state.holdsLease || state.isAlone
+            }
+            Task {
+                await controller.setRestartPermitted(mayRestart)
+                await controller.desire(desired)
+            }
         } catch {
             let text = "\(error)"
             state.withLock { $0.failure = text }
             logger.error("K3s cannot be configured", metadata: ["reason": "\(text)"])
         }
+    }
+
+    /// Takes the node out of the cluster of `epoch`: K3s is stopped and its data are set aside.
+    package func leave(epoch: UInt64) {
+        state.withLock { $0.failure = nil }
+        let desired = DesiredState(leaving: epoch, layout: node.layout, supervision: node.supervision)
+        Task { await controller.desire(desired) }
+    }
+
+    /// Whether this server holds the lease to restart its healthy K3s. The only server of a cluster
+    /// needs none: there is no other that could be down.
+    package func setRestartPermitted(_ holdsLease: Bool) {
+        let mayRestart = state.withLock { state in
+            state.holdsLease = holdsLease
+            return holdsLease || state.isAlone
+        }
+        Task { await controller.setRestartPermitted(mayRestart) }
     }
 
     /// Keeps K3s as assigned until the task is cancelled. `onReport` is told of every report.
@@ -91,12 +117,15 @@ extension K3sRunner.Node {
     package func desiredState(of assignment: K3sAssignment) throws(K3sConfigurationError) -> DesiredState {
         let token = try ClusterToken(assignment.token)
         let role: K3sRole
+        var apiAddress: NodeAddress?
+        if let address = assignment.apiAddress { apiAddress = try NodeAddress(address.description) }
         switch assignment.role {
         case .founder:
             role = .foundingServer(
                 .init(
                     token: token, isHighlyAvailable: assignment.highAvailability,
-                    externalDatastore: externalDatastore))
+                    externalDatastore: externalDatastore,
+                    standby: assignment.hasStandby ? apiAddress.map { ServerURL(address: $0) } : nil))
         case .server:
             role = .server(
                 .init(
@@ -110,10 +139,9 @@ extension K3sRunner.Node {
             network = .init(
                 address: try NodeAddress(assignment.address.description), interface: interface)
         }
-        var apiAddress: NodeAddress?
-        if let address = assignment.apiAddress { apiAddress = try NodeAddress(address.description) }
         return try DesiredState(
-            role: role, facts: NodeFacts(name: name, network: network, apiAddress: apiAddress),
+            role: role, epoch: assignment.epoch,
+            facts: NodeFacts(name: name, network: network, apiAddress: apiAddress),
             settings: settings, layout: layout, supervision: supervision)
     }
 }
