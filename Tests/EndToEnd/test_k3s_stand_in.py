@@ -331,6 +331,90 @@ class StandInTests(unittest.TestCase):
         root.config('token: "a"\n')
         self.assertIn("--server is required", root.refused("agent", "--node-ip=127.0.0.1"))
 
+    # Embedded etcd.
+
+    def join(self, port, name, extra="", root=None, own=None):
+        """A further server that joins the one at `port`; its root, port and process."""
+        root, own = root or Root(self), own or free_port()
+        root.config(
+            f'server: "https://127.0.0.1:{port}"\ntoken: "{PASSWORD}"\nnode-name: {name}\n'
+            f'node-ip: ["127.0.0.1"]\nhttps-listen-port: {own}\n{extra}'
+        )
+        return root, own, root.start("server")
+
+    def kubectl(self, root, *arguments):
+        return subprocess.run(
+            [sys.executable, K3S, "kubectl", "--kubeconfig", root.path + "/etc/rancher/k3s/k3s.yaml", *arguments],
+            capture_output=True, text=True, timeout=20,
+        )  # fmt: skip
+
+    def voter(self, root, name):
+        path = 'jsonpath={.status.conditions[?(@.type=="EtcdIsVoter")].status}'
+        return self.kubectl(root, "get", "node", name, "-o", path).stdout
+
+    def test_servers_join_one_after_the_other_and_become_voters(self):
+        first, port, _ = self.server("cluster-init: true\n")
+        self.assertEqual(self.voter(first, "first"), "True")
+        second, _, _ = self.join(port, "second")
+        third, _, _ = self.join(port, "third")
+        for name in ("second", "third"):
+            self.wait_for(lambda: self.voter(first, name) == "True", lambda: second.log() + third.log(), 40)
+        self.wait_for(lambda: self.voter(third, "second") == "True", "every server to know the members")
+        names = self.kubectl(second, "get", "nodes").stdout.split()
+        self.assertEqual(names, ["first", "second", "third"])
+        twin, _, process = self.join(port, "second")
+        self.assertEqual(process.wait(20), 1)
+        self.assertIn("duplicate node name found", twin.log())
+
+    def test_no_server_joins_sqlite_or_with_the_wrong_token(self):
+        _, port, _ = self.server()
+        root, _, process = self.join(port, "second")
+        self.assertEqual(process.wait(20), 1)
+        self.assertIn("embedded etcd is not in use", root.log())
+        self.assertFalse(os.path.exists(root.data + "/server/db/etcd/member/wal"))
+        wrong = Root(self)
+        wrong.config(f'server: "https://127.0.0.1:{port}"\ntoken: "wrong"\nnode-ip: ["127.0.0.1"]\n')
+        self.assertIn("server-bootstrap: 401", wrong.refused("server", f"--https-listen-port={free_port()}"))
+
+    def test_sqlite_is_migrated_when_cluster_init_is_added(self):
+        root, port, process = self.server()
+        ca = self.get(port, "/cacerts")
+        process.terminate()
+        process.wait(10)
+        self.server("cluster-init: true\n", root=root, port=port)
+        self.assertEqual(root.record()["datastore"], "etcd")
+        self.assertEqual(self.get(port, "/cacerts"), ca)
+        self.assertTrue(os.path.exists(root.data + "/server/db/state.db.migrated"))
+        self.assertFalse(os.path.exists(root.data + "/server/db/state.db"))
+
+    def test_a_deleted_server_leaves_etcd_and_sets_its_data_aside_to_join_again(self):
+        first, port, _ = self.server("cluster-init: true\n")
+        second, own, process = self.join(port, "second")
+        self.wait_for(lambda: self.voter(first, "second") == "True", lambda: second.log(), 30)
+        self.assertEqual(self.kubectl(first, "delete", "node", "second", "--wait=true").returncode, 0)
+        self.assertEqual(process.wait(20), 0)
+        self.assertEqual(self.kubectl(first, "get", "nodes").stdout.split(), ["first"])
+        self.assertNotEqual(self.kubectl(first, "delete", "node", "second").returncode, 0)
+        self.assertEqual(self.kubectl(first, "delete", "node", "second", "--ignore-not-found=true").returncode, 0)
+        self.assertTrue(os.path.exists(second.data + "/server/db/etcd/tombstone"))
+        self.join(port, "second", root=second, own=own)
+        self.wait_for(lambda: self.voter(first, "second") == "True", lambda: second.log(), 30)
+        self.assertTrue(any(n.startswith("etcd-backup-") for n in os.listdir(second.data + "/server/db")))
+
+    def test_a_founder_without_a_server_founds_again_when_its_data_are_lost(self):
+        root, port, process = self.server("cluster-init: true\n")
+        ca = self.get(port, "/cacerts")
+        process.terminate()
+        process.wait(10)
+        os.rename(root.data + "/server", root.data + "/lost")
+        self.server("cluster-init: true\n", root=root, port=port)
+        self.assertNotEqual(self.get(port, "/cacerts"), ca)
+
+    def test_the_administrator_is_known_by_the_kubeconfig_alone(self):
+        _, port, _ = self.server()
+        self.assertEqual(self.get(port, "/stand-in/api/nodes"), 401)
+        self.assertEqual(self.get(port, "/stand-in/state"), 401)
+
     # systemd.
 
     def test_readiness_is_told_to_systemd_once_joined(self):

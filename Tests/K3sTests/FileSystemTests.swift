@@ -74,6 +74,41 @@ struct FileSystemTests {
         #expect(
             FileSystem.isProgram("/bin/sh") && !FileSystem.isProgram("/bin") && !FileSystem.isProgram(path))
     }
+
+    @Test("what is set aside keeps its content and takes no other's place")
+    func setAside() throws {
+        let data = folder.path + "/data"
+        var places: [String] = []
+        for content in ["one", "two"] {
+            try FileSystem.write(content, to: data + "/db/state")
+            places.append(try #require(try FileSystem.setAside(data, suffix: ".old")))
+            #expect(!FileSystem.exists(data))
+        }
+        #expect(places == [data + ".old", data + ".old.2"])
+        #expect(places.map { FileSystem.content(of: $0 + "/db/state") } == ["one", "two"])
+        let file = folder.path + "/file"
+        try FileSystem.write("old", to: file + ".old")
+        try FileSystem.write("new", to: file)
+        #expect(try FileSystem.setAside(file, suffix: ".old") == file + ".old.2")
+        #expect(FileSystem.content(of: file + ".old") == "old")
+        #expect(FileSystem.content(of: file + ".old.2") == "new")
+        #expect(try FileSystem.setAside(folder.path + "/none", suffix: ".old") == nil)
+        #expect(!FileSystem.exists(folder.path + "/none.old"))
+    }
+
+    @Test("a folder can be set aside but for some of it")
+    func setAsideKeeping() throws {
+        let agent = folder.path + "/agent"
+        for name in ["client.crt", "etc/lb.json", "images/a.tar"] {
+            try FileSystem.write(name, to: agent + "/" + name)
+        }
+        let place = try #require(
+            try FileSystem.setAside(agent, suffix: ".old", keeping: ["images", "containerd"]))
+        #expect(FileSystem.names(in: agent) == ["images"])
+        #expect(FileSystem.names(in: place) == ["client.crt", "etc"])
+        #expect(FileSystem.content(of: place + "/etc/lb.json") == "etc/lb.json")
+        #expect(try FileSystem.setAside(agent, suffix: ".old", keeping: ["images"]) == nil)
+    }
 }
 
 /// What the machine lacks for a test.

@@ -59,12 +59,13 @@ enum Sample {
     }
 
     static func state(
-        _ role: K3sRole, facts: NodeFacts? = nil, server: UserSettings.Block = .init(),
+        _ role: K3sRole, epoch: UInt64 = 1, facts: NodeFacts? = nil, server: UserSettings.Block = .init(),
         agent: UserSettings.Block = .init(), layout: K3sLayout = K3sLayout(),
         supervision: DesiredState.Supervision = systemd
     ) throws -> DesiredState {
         try DesiredState(
-            role: role, facts: facts ?? Self.facts(), settings: UserSettings(server: server, agent: agent),
+            role: role, epoch: epoch, facts: facts ?? Self.facts(),
+            settings: UserSettings(server: server, agent: agent),
             layout: layout, supervision: supervision)
     }
 }

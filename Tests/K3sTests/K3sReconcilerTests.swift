@@ -97,6 +97,7 @@ struct K3sReconcilerTests {
     @Test("what was started is remembered even if the record of it cannot be kept")
     mutating func noRestartLoop() throws {
         let state = try Sample.state(Sample.founding())
+        _ = send(.restartPermitted(true))
         _ = send(.desired(state))
         var observation = PlanTests.settled(state)
         observation.applied = "stale"
@@ -257,10 +258,100 @@ struct K3sReconcilerTests {
                 case .observe, .carryOut:
                     #expect(open == nil, "seed \(seed)")
                     open = effect
-                case .announce, .report: break
+                case .announce, .report, .askMembership: break
                 }
             }
             if case .desired = input { #expect(open != nil || core.nextDeadline != nil, "seed \(seed)") }
         }
+    }
+
+    @Test("a healthy server waits for its turn to restart, is ready meanwhile, and can lose its turn")
+    mutating func turn() throws {
+        let before = try Sample.state(Sample.founding())
+        let after = try Sample.state(Sample.founding(), server: .init(arguments: ["--debug"]))
+        _ = send(.desired(after))
+        let written = send(.observed(PlanTests.settled(before)))
+        #expect(Self.carried(written)?.contains(.restart(.server)) == false)
+        _ = send(.carriedOut(try #require(Self.carried(written)), failure: nil))
+        var observation = PlanTests.settled(after)
+        observation.applied = "\(before.fingerprint)"
+        let waits = send(.observed(observation))
+        #expect(Self.carried(waits) == nil)
+        let report = try #require(Self.report(written))
+        #expect(report.wantsRestart?.settings == ["ExecStart"] && report.isReady)
+        #expect(report.waiting?.what.contains("turn to restart") == true)
+        #expect(send(.restartPermitted(true), at: 1) == [.observe(after)])
+        #expect(send(.restartPermitted(false), at: 1) == [])
+        #expect(Self.carried(send(.observed(observation), at: 1)) == nil)
+        #expect(send(.restartPermitted(true), at: 2) == [.observe(after)])
+        let turn = send(.observed(observation), at: 2)
+        #expect(Self.carried(turn) == [.restart(.server), .recordApplied("\(after.fingerprint)")])
+        _ = send(.carriedOut(try #require(Self.carried(turn)), failure: nil), at: 2)
+        let done = send(.observed(PlanTests.settled(after)), at: 3)
+        #expect(Self.report(done)?.wantsRestart == nil && Self.report(done)?.waiting == nil)
+    }
+
+    @Test("a server that is not ready, and an agent, restart without a turn")
+    mutating func noTurnNeeded() throws {
+        let state = try Sample.state(Sample.founding())
+        var observation = PlanTests.settled(state, activity: .activating)
+        observation.applied = "stale"
+        _ = send(.desired(state))
+        #expect(Self.carried(send(.observed(observation)))?.first == .restart(.server))
+        core = K3sReconciler()
+        let agent = try Sample.state(.agent(Sample.join()))
+        observation = PlanTests.settled(agent)
+        observation.applied = "stale"
+        _ = send(.desired(agent))
+        #expect(Self.carried(send(.observed(observation)))?.first == .restart(.agent))
+    }
+
+    @Test("a file edited by hand is put back, and K3s restarted only if it was started with it")
+    mutating func handEdited() throws {
+        let state = try Sample.state(.agent(Sample.join()))
+        for (started, restarts) in [(100, false), (300, true)] {
+            core = K3sReconciler()
+            _ = send(.desired(state))
+            var edited = PlanTests.settled(state)
+            edited.files[state.layout.dropIn] = .regular(content: "server: \"https://x:1\"\n", mode: 0o600)
+            edited.dropInChanged = wall + .seconds(200)
+            edited.own.since = wall + .seconds(started)
+            let actions = try #require(Self.carried(send(.observed(edited))))
+            let names = PlanTests.names(Plan.doing(actions))
+            #expect(names.contains("write 90-kairos-p2p.yaml"))
+            #expect(names.contains("restart agent") == restarts, "\(names)")
+        }
+    }
+
+    @Test("a server of an etcd is asked for until it is a full member")
+    mutating func membership() throws {
+        let state = try Sample.state(Sample.founding(highlyAvailable: true))
+        var observation = PlanTests.settled(state)
+        observation.hasEtcdData = true
+        observation.record = .known(
+            .init(epoch: 1, role: .server, datastore: .etcd, etcdAddress: "10.1.0.11"))
+        _ = send(.desired(state))
+        #expect(send(.observed(observation)).contains(.askMembership(state)))
+        #expect(core.nextDeadline == Self.at(60))
+        #expect(Self.report(send(.membership(isVoter: false), at: 1))?.isVoter == false)
+        #expect(core.nextDeadline == Self.at(6))
+        #expect(send(.tick, at: 6) == [.askMembership(state)])
+        #expect(Self.report(send(.membership(isVoter: true), at: 7))?.isVoter == true)
+        #expect(core.nextDeadline == Self.at(60))
+        observation.own.activity = .activating
+        _ = send(.changed, at: 8)
+        #expect(Self.report(send(.observed(observation), at: 8))?.isVoter == .some(nil))
+    }
+}
+
+extension Plan {
+    /// A plan of these steps, to be named.
+    static func doing(_ actions: [Action]) -> Plan {
+        let nothing = Observation(own: .init(activity: .inactive), other: .init(activity: .inactive))
+        var plan = Plan(
+            from: nothing, to: DesiredState(leaving: 0, supervision: .childProcess), applied: nil,
+            mayStart: false)
+        plan.actions = actions
+        return plan
     }
 }

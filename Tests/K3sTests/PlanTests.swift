@@ -12,6 +12,10 @@ struct PlanTests {
             binary: binary, own: ServiceStatus(activity: activity, isEnabled: true),
             other: ServiceStatus(activity: .inactive, isEnabled: false), applied: "\(state.fingerprint)",
             isDeployed: true)
+        observation.record = .known(ClusterRecord(epoch: state.epoch, role: state.role.recorded))
+        if let permit = state.startPermit {
+            observation.files[permit.path] = .regular(content: permit.content, mode: 0o600)
+        }
         for file in state.files(binary: binary) {
             observation.files[file.path] = .regular(content: file.content, mode: 0o600)
         }
@@ -36,6 +40,8 @@ struct PlanTests {
             case .restart(let command): "restart \(command.rawValue)"
             case .recordApplied: "record"
             case .markDeployed: "deployed"
+            case .recordCluster(let record): record.pending.isEmpty ? "cluster" : "cluster pending"
+            case .setAside(let remains, let epoch): "set aside \(remains.rawValue) of \(epoch)"
             }
         }
     }
@@ -44,7 +50,9 @@ struct PlanTests {
     func settled() throws {
         let state = try Sample.state(Sample.founding())
         let plan = Self.plan(Self.settled(state), state)
-        #expect(plan.actions.isEmpty && plan.changes.isEmpty && plan.obstacle == nil && plan.warnings.isEmpty)
+        #expect(
+            plan.actions.isEmpty && plan.changes.isEmpty && plan.diffs.isEmpty && plan.obstacle == nil
+                && plan.warnings.isEmpty)
     }
 
     @Test("on a new node files come first, then systemd, then K3s")
@@ -56,8 +64,9 @@ struct PlanTests {
             other: ServiceStatus(activity: .inactive, isEnabled: true))
         #expect(
             Self.names(Self.plan(observation, state)) == [
-                "write 90-kairos-p2p.yaml", "write kairos-p2p.env", "write 90-kairos-p2p.conf",
-                "disable agent", "enable server", "reload", "start server", "record",
+                "cluster", "write 90-kairos-p2p.yaml", "write kairos-p2p.env", "write 90-kairos-p2p.conf",
+                "disable agent", "enable server", "reload", "write kairos-agent.starts-k3s.service",
+                "start server", "record",
             ])
     }
 
@@ -102,7 +111,7 @@ struct PlanTests {
         observation.files[state.layout.dropIn] = .regular(content: content, mode: 0o644)
         let plan = Self.plan(observation, state)
         #expect(Self.names(plan) == ["write 90-kairos-p2p.yaml"])
-        #expect(plan.changes.last == "  (mode)")
+        #expect(plan.diffs.last?.lines.last == "  (mode)")
     }
 
     @Test("systemd reads its files again only when a unit's has changed")
@@ -125,12 +134,18 @@ struct PlanTests {
         var observation = Self.settled(agent)
         (observation.own, observation.other) = (observation.other, observation.own)
         let plan = Self.plan(observation, server)
-        #expect(
-            Self.names(plan) == [
-                "write 90-kairos-p2p.yaml", "write 90-kairos-p2p.conf", "remove kairos-p2p.env",
-                "remove 90-kairos-p2p.conf", "disable agent", "enable server", "reload", "stop agent",
-            ])
+        // Nothing starts by itself with the new role's file before the old role is over.
+        #expect(Self.names(plan) == ["remove kairos-agent.starts-k3s-agent.service", "stop agent"])
         #expect(plan.obstacle == .otherStillRuns("k3s-agent.service"))
+
+        observation.other.activity = .inactive
+        observation.files[agent.layout.startPermit(.agent)] = .missing
+        #expect(
+            Self.names(Self.plan(observation, server)) == [
+                "cluster", "write 90-kairos-p2p.yaml", "write 90-kairos-p2p.conf", "remove kairos-p2p.env",
+                "remove 90-kairos-p2p.conf", "disable agent", "enable server", "reload",
+                "write kairos-agent.starts-k3s.service", "start server", "record",
+            ])
 
         var later = Self.settled(server, activity: .inactive)
         later.applied = "\(agent.fingerprint)"
@@ -182,7 +197,7 @@ struct PlanTests {
             own: .init(definition: .missing, activity: .inactive), other: .init(activity: .inactive))
         #expect(
             Self.names(Self.plan(fresh, state)) == [
-                "write 90-kairos-p2p.yaml", "write 90-kairos-p2p.conf", "reload",
+                "cluster", "write 90-kairos-p2p.yaml", "write 90-kairos-p2p.conf", "reload",
             ])
     }
 
@@ -193,7 +208,9 @@ struct PlanTests {
         var observation = Self.settled(before)
         observation.hasEtcdData = true
         let plan = Self.plan(observation, after)
-        #expect(plan.actions.isEmpty && plan.obstacle == .addressChanged(from: "10.1.0.11", to: "10.1.0.99"))
+        #expect(plan.obstacle == .addressChanged(from: "10.1.0.11", to: "10.1.0.99"))
+        // What etcd knows is remembered; nothing else happens.
+        #expect(Self.names(plan) == ["cluster"])
         observation.hasEtcdData = false
         #expect(Self.plan(observation, after).obstacle == nil)
     }
@@ -203,15 +220,19 @@ struct PlanTests {
         let before = try Sample.state(.agent(Sample.join(token: "oldsecret")))
         let after = try Sample.state(
             .agent(Sample.join(token: "newsecret")),
-            agent: .init(arguments: ["--node-label=a=argsecret"], environment: ["P": "envsecret"]))
-        let text = Self.plan(Self.settled(before), after).changes.joined(separator: "\n")
+            agent: .init(
+                arguments: ["--vpn-auth=argsecret", "--debug"],
+                environment: ["P": "envsecret", "K3S_NODE_NAME": "n"]))
+        let text = Self.plan(Self.settled(before), after).lines.joined(separator: "\n")
         #expect(!text.contains("secret"), "\(text)")
         #expect(
-            text.contains("token: *** → ***") && text.contains("+ P: ***") && text.contains("ExecStart: ***"))
+            text.contains("token: *** → ***") && text.contains("+ P: ***")
+                && text.contains("+ K3S_NODE_NAME: n")
+                && text.contains("ExecStart: /usr/bin/k3s agent --vpn-auth=*** --debug"))
         let fresh = Self.plan(
             Observation(own: .init(activity: .inactive), other: .init(activity: .inactive)), after)
-        #expect(!fresh.changes.joined().contains("secret"))
-        #expect(fresh.changes.contains { $0.contains("node-ip: [\"10.1.0.11\"]") })
+        #expect(!fresh.lines.joined().contains("secret"))
+        #expect(fresh.lines.contains { $0.contains("node-ip: [\"10.1.0.11\"]") })
     }
 
     @Test("a server's key in an agent's own config file is told with file and key")

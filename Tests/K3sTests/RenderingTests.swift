@@ -81,6 +81,6 @@ struct RenderingTests {
         let state = try Sample.state(Sample.founding(), facts: facts)
         for name in ["node-ip", "flannel-iface", "advertise-address"] { #expect(state.config[name] == nil) }
         #expect(
-            state.files(binary: "/usr/bin/k3s").allSatisfy { !$0.content.contains("ConditionPathExists") })
+            state.files(binary: "/usr/bin/k3s").allSatisfy { !$0.content.contains("/sys/class/net") })
     }
 }

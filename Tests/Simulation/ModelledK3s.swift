@@ -20,6 +20,8 @@ struct ModelledK3s {
     var enabled: Set<K3sCommand> = []
     /// The cluster whose data this server holds.
     var datastore: Int?
+    /// The clusters whose data were set aside.
+    var setAside: [Int] = []
     // Gone with the power.
     var process: Process?
     var restarts: UInt64 = 0
@@ -37,12 +39,18 @@ struct ModelledK3s {
             own: status(of: desired.command), other: status(of: desired.command.other))
         observation.binary = layout.binaries[0]
         let paths = desired.files(binary: layout.binaries[0]).map(\.path) + desired.absent
-        for path in paths + desired.stockOverrides {
+        let permits = K3sCommand.allCases.map(layout.startPermit)
+        for path in paths + desired.stockOverrides + permits {
             observation.files[path] = files[path].map { .regular(content: $0, mode: 0o600) } ?? .missing
         }
         observation.applied = files[layout.appliedRecord]
         observation.isDeployed = files[layout.sentinel] != nil
         observation.hasNodeToken = datastore != nil
+        observation.hasSQLiteData = datastore != nil
+        if let text = files[layout.clusterRecord] {
+            observation.record = ClusterRecord(text).map { .known($0) } ?? .unreadable
+        }
+        if datastore != nil { observation.remains = [.server] }
         return observation
     }
 
@@ -64,6 +72,12 @@ struct ModelledK3s {
         case .remove(let path): files[path] = nil
         case .recordApplied(let fingerprint): files[layout.appliedRecord] = fingerprint
         case .markDeployed: files[layout.sentinel] = ""
+        case .recordCluster(let record): files[layout.clusterRecord] = record.rendered()
+        case .setAside(let remains, _):
+            if remains == .server, let former = datastore {
+                setAside.append(former)
+                datastore = nil
+            }
         case .reloadDefinitions: break
         case .enable(let command): enabled.insert(command)
         case .disable(let command): enabled.remove(command)
@@ -82,10 +96,14 @@ struct ModelledK3s {
         return starts
     }
 
-    /// What starts at boot, by the units that are enabled.
-    mutating func powerUp() -> Int? { enabled.sorted { $0.rawValue < $1.rawValue }.first.map { start($0) } }
+    /// What starts at boot, by the units that are enabled and the agent's word, which a boot forgets.
+    mutating func powerUp() -> Int? {
+        enabled.sorted { $0.rawValue < $1.rawValue }
+            .first { files[node.layout.startPermit($0)] != nil }.map { start($0) }
+    }
 
     mutating func powerDown() {
+        files = files.filter { !$0.key.hasPrefix(node.layout.root + "/run/") }
         process = nil
         restarts = 0
     }

@@ -38,13 +38,13 @@ extension World {
             case .carryOut(let actions, let desired):
                 let steps = K3sSteps(actions: actions, desired: desired)
                 schedule(.k3sAct(index, life: life, steps), after: .milliseconds(3))
-            case .announce: break
+            case .announce, .askMembership: break
             case .report(let report):
                 let token = machines[index].k3s.datastore.map { clusters[$0].pinned($0) }
                 feed(
                     .k3s(
                         K3sCondition(
-                            epoch: machines[index].epoch, isReady: report.isReady, token: token,
+                            epoch: report.epoch, isReady: report.isReady, token: token,
                             hasRun: machines[index].k3s.desired != nil)),
                     to: index)
             }
@@ -168,7 +168,7 @@ extension Plan.Action {
     fileprivate var writtenPath: String? {
         switch self {
         case .write(let file): file.path
-        case .recordApplied, .markDeployed: "/usr/local/.kairos"
+        case .recordApplied, .recordCluster, .setAside, .markDeployed: "/usr/local/.kairos"
         default: nil
         }
     }

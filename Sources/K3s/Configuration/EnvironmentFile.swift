@@ -11,6 +11,13 @@ package struct EnvironmentFile: Hashable, Sendable {
     /// The longest value that the kernel passes to a program, in bytes with its name.
     private static let longest = 128 * 1024 - 2
 
+    /// No variables.
+    package static let none = EnvironmentFile(unchecked: [:])
+
+    private init(unchecked variables: [String: String]) {
+        self.variables = variables
+    }
+
     /// Takes `variables` after checking that they reach the program unchanged.
     ///
     /// - Throws: `K3sConfigurationError.variableNameInvalid`, `.variableValueInvalid`.

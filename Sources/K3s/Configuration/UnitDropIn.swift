@@ -9,6 +9,8 @@ package struct UnitDropIn: Hashable, Sendable {
     /// The interface K3s binds to. At boot systemd passes K3s over until it exists; the agent starts
     /// the unit once the address is configured.
     package var interface: String?
+    /// The file without which K3s does not start: the agent's word, given anew after each boot.
+    package var startPermit: String
     /// The environment file, when there are variables.
     package var environmentFile: String?
     /// Whether the environment files of the unit itself are left out (`replace_env`).
@@ -28,9 +30,9 @@ package struct UnitDropIn: Hashable, Sendable {
         if let interface {
             text += "ConditionPathExists=/sys/class/net/\(Self.escapingSpecifiers(interface))\n"
         }
-        if environmentFile != nil || replacesEnvironmentFiles || commandLine != nil {
-            text += "\n[Service]\n"
-        }
+        text += "ConditionPathExists=\(Self.escapingSpecifiers(startPermit))\n"
+        // K3s that keeps ending is restarted later and later; a systemd before 254 skips the two lines.
+        text += "\n[Service]\nRestartSteps=6\nRestartMaxDelaySec=60\n"
         if replacesEnvironmentFiles { text += "EnvironmentFile=\n" }
         if let environmentFile { text += "EnvironmentFile=\(Self.escapingSpecifiers(environmentFile))\n" }
         if let commandLine {

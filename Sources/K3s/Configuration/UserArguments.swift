@@ -47,6 +47,9 @@ package struct UserArguments: Hashable, Sendable {
         settings.filter { $0.key?.name == name }.compactMap(\.value)
     }
 
+    /// The words of a whole command line; the line itself where a quote is not closed.
+    static func words(of line: String) -> [String] { split(line) ?? [SecretMask.mask] }
+
     /// `item` at its white space, with quotes removed; nil when a quote is not closed, in which case
     /// the item is one word.
     private static func split(_ item: String) -> [String]? {

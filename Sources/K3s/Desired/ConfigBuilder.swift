@@ -13,8 +13,10 @@ struct ConfigBuilder {
         /// The words after the command: what must stand beside the user's arguments, and these.
         var arguments: [String]
         var warnings: [K3sWarning]
-        /// Whether the user chose K3s' data folder.
-        var setsDataFolder: Bool
+        /// K3s' data folder, when the user chose one.
+        var dataFolder: String?
+        /// The node's name, when the user chose one.
+        var nodeName: String?
     }
 
     private let role: K3sRole
@@ -42,7 +44,7 @@ struct ConfigBuilder {
         try checkArguments()
         return Settled(
             config: config, arguments: leading + arguments.words, warnings: warnings,
-            setsDataFolder: userSets("data-dir"))
+            dataFolder: userValue("data-dir"), nodeName: userValue("node-name"))
     }
 
     /// What ties the node to its cluster. It is never replaced as a whole: without it a server founds a
@@ -71,6 +73,7 @@ struct ConfigBuilder {
         case .agent(let join):
             try put("token", .string(join.token.secret))
             try put("server", .string(join.server.text))
+        case .left: break
         }
         if arguments.sets("token"), arguments.value(of: "token")?.isEmpty ?? true {
             throw .tokenMissing(command: command)
@@ -113,6 +116,12 @@ struct ConfigBuilder {
         if arguments.sets(name) { return true }
         guard let variable = ConfigKey.named(name)?.variable else { return false }
         return block.environment[variable].map { !$0.isEmpty } ?? false
+    }
+
+    /// What the user's arguments or variables give the key.
+    private func userValue(_ name: String) -> String? {
+        let variable = ConfigKey.named(name)?.variable.flatMap { block.environment[$0] }
+        return [arguments.value(of: name), variable].compactMap(\.self).first { !$0.isEmpty }
     }
 
     /// What in the user's arguments cannot work or probably is not meant.

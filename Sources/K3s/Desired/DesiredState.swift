@@ -15,6 +15,8 @@ package struct DesiredState: Hashable, Sendable {
             case config
             case environment
             case unit
+            /// The agent's word that the unit may start.
+            case permit
         }
 
         /// The absolute path.
@@ -27,12 +29,14 @@ package struct DesiredState: Hashable, Sendable {
 
     /// What K3s is.
     package let role: K3sRole
+    /// The founding that the role stands on: data of an earlier one are not gone on with.
+    package let epoch: UInt64
     /// Where the files are.
     package let layout: K3sLayout
     /// Who runs K3s.
     package let supervision: Supervision
     /// The settings in this agent's config file.
-    package let config: ConfigFile
+    package private(set) var config: ConfigFile
     /// The words after the binary, complete.
     package let arguments: [String]
     /// The variables the user gives.
@@ -46,6 +50,9 @@ package struct DesiredState: Hashable, Sendable {
     /// Changes when something changes for which K3s must be restarted.
     package let fingerprint: Fingerprint
 
+    /// The name under which the node is known in the cluster; nil when it leaves.
+    package let nodeName: String?
+
     private let interface: String?
     private let replacesEnvironment: Bool
     /// Whether the unit's own command line will not do.
@@ -58,7 +65,7 @@ package struct DesiredState: Hashable, Sendable {
     ///
     /// - Throws: `K3sConfigurationError` when there is no configuration that could work.
     package init(
-        role: K3sRole, facts: NodeFacts, settings: UserSettings = UserSettings(),
+        role: K3sRole, epoch: UInt64 = 1, facts: NodeFacts, settings: UserSettings = UserSettings(),
         layout: K3sLayout = K3sLayout(),
         supervision: Supervision
     ) throws(K3sConfigurationError) {
@@ -67,7 +74,9 @@ package struct DesiredState: Hashable, Sendable {
         let settled = try ConfigBuilder(role: role, facts: facts, block: block).build()
         let environment = try EnvironmentFile(block.environment)
         self.role = role
-        self.layout = layout
+        self.epoch = epoch
+        self.nodeName = settled.nodeName ?? facts.name.text
+        self.layout = settled.dataFolder.map(layout.withData) ?? layout
         self.supervision = supervision
         self.config = settled.config
         self.environment = environment
@@ -85,7 +94,7 @@ package struct DesiredState: Hashable, Sendable {
             absent.append(layout.unitDropIn(command.other))
             self.stockOverrides = K3sCommand.allCases.map(layout.stockOverride)
         case .childProcess:
-            if !layout.isSystem, !settled.setsDataFolder { arguments += ["--data-dir", layout.dataFolder] }
+            if !layout.isSystem, settled.dataFolder == nil { arguments += ["--data-dir", layout.dataFolder] }
             self.stockOverrides = []
         }
         self.arguments = arguments + settled.arguments
@@ -94,8 +103,54 @@ package struct DesiredState: Hashable, Sendable {
             config: settled.config, arguments: self.arguments, environment: environment, role: role)
     }
 
+    /// The state of a node that is no part of the cluster of `epoch` any more: no K3s, nothing of ours,
+    /// its data set aside.
+    package init(leaving epoch: UInt64, layout: K3sLayout = K3sLayout(), supervision: Supervision) {
+        role = .left
+        self.epoch = epoch
+        self.layout = layout
+        self.supervision = supervision
+        nodeName = nil
+        config = ConfigFile(command: .server)
+        arguments = []
+        environment = .none
+        var absent = [layout.dropIn, layout.environmentFile, layout.appliedRecord]
+        if case .systemd = supervision { absent += K3sCommand.allCases.map(layout.unitDropIn) }
+        self.absent = absent
+        stockOverrides = []
+        warnings = []
+        fingerprint = Fingerprint()
+        interface = nil
+        replacesEnvironment = false
+        overridesCommandLine = false
+    }
+
+    /// The same, without the server to join. On a founder whose data are still SQLite, `server` would
+    /// have the next start join another cluster instead of migrating (contract/k3s.md §2, row 3).
+    package func withoutStandby() -> DesiredState {
+        var state = self
+        state.config.remove("server")
+        return state
+    }
+
+    /// Whether the cluster is kept outside of the node.
+    package var usesExternalDatastore: Bool {
+        switch role {
+        case .foundingServer(let founding): founding.externalDatastore != nil
+        case .server(let join): join.externalDatastore != nil
+        case .agent, .left: false
+        }
+    }
+
+    /// The agent's word that the unit may start; nil where nothing but this agent starts K3s.
+    package var startPermit: File? {
+        guard case .systemd = supervision, role != .left else { return nil }
+        return File(path: layout.startPermit(command), purpose: .permit, content: "epoch \(epoch)\n")
+    }
+
     /// Files of ours that must exist, when K3s' binary is `binary`.
     package func files(binary: String) -> [File] {
+        if role == .left { return [] }
         var files = [File(path: layout.dropIn, purpose: .config, content: config.rendered())]
         if !environment.variables.isEmpty {
             files.append(
@@ -103,7 +158,7 @@ package struct DesiredState: Hashable, Sendable {
         }
         if case .systemd(let agentUnit) = supervision {
             let unit = UnitDropIn(
-                agentUnit: agentUnit, interface: interface,
+                agentUnit: agentUnit, interface: interface, startPermit: layout.startPermit(command),
                 environmentFile: environment.variables.isEmpty ? nil : layout.environmentFile,
                 replacesEnvironmentFiles: replacesEnvironment,
                 commandLine: overridesCommandLine ? [binary] + arguments : nil)

@@ -2,12 +2,24 @@
 package struct K3sLayout: Hashable, Sendable {
     /// The folder that stands for `/`, without a slash at its end; empty for `/` itself.
     package let root: String
+    private var chosenDataFolder: String?
 
     /// The files below `root`.
     package init(root: String = "/") {
-        var path = Substring(root)
+        self.root = Self.withoutEndingSlash(root)
+    }
+
+    /// The same with K3s' data in the folder that the user chose.
+    package func withData(in folder: String) -> K3sLayout {
+        var layout = self
+        layout.chosenDataFolder = Self.withoutEndingSlash(folder)
+        return layout
+    }
+
+    private static func withoutEndingSlash(_ text: String) -> String {
+        var path = Substring(text)
         while path.hasSuffix("/") { path = path.dropLast() }
-        self.root = String(path)
+        return String(path)
     }
 
     /// Whether this is the machine itself.
@@ -22,13 +34,25 @@ package struct K3sLayout: Hashable, Sendable {
     /// The variables of the service.
     package var environmentFile: String { root + "/etc/rancher/k3s/kairos-p2p.env" }
     /// K3s' data.
-    package var dataFolder: String { root + "/var/lib/rancher/k3s" }
+    package var dataFolder: String { chosenDataFolder ?? root + "/var/lib/rancher/k3s" }
+    /// The administrator's credentials, which a server writes.
+    package var kubeconfig: String { root + "/etc/rancher/k3s/k3s.yaml" }
+    /// Present on a server whose datastore is SQLite (contract/k3s.md §2).
+    package var sqliteData: String { dataFolder + "/server/db/state.db" }
     /// Present on a server whose datastore is embedded etcd (contract/k3s.md §2).
     package var etcdData: String { dataFolder + "/server/db/etcd/member/wal" }
     /// The full token, present once a server has come up.
     package var nodeToken: String { dataFolder + "/server/node-token" }
     /// Says that K3s was set up once (contract/kairos.md §3.1).
     package var sentinel: String { root + "/usr/local/.kairos/deployed" }
+    /// What K3s' data on this node belong to.
+    package var clusterRecord: String { root + "/usr/local/.kairos/p2p/k3s.cluster" }
+    /// Says that the agent has, since the machine booted, found the data of `command` to be those to go
+    /// on with. The unit does not start without it, whatever it is enabled for: after a boot nobody
+    /// knows what was decided meanwhile. It is on a file system that a boot empties.
+    package func startPermit(_ command: K3sCommand) -> String {
+        root + "/run/kairos-agent.starts-" + command.unit
+    }
     /// The fingerprint of the settings with which K3s was last started.
     package var appliedRecord: String { root + "/usr/local/.kairos/p2p/k3s.applied" }
     /// Where K3s' binary may be, the first that exists being used (contract/kairos.md §3.1).

@@ -6,6 +6,8 @@ package enum K3sRole: Hashable, Sendable {
     case server(Join)
     /// A node without control plane.
     case agent(Join)
+    /// None: the node left the cluster, or was forgotten by it.
+    case left
 
     /// How the cluster is founded.
     package struct Founding: Hashable, Sendable {
@@ -46,10 +48,11 @@ package enum K3sRole: Hashable, Sendable {
         }
     }
 
-    /// The command that K3s runs as.
+    /// The command that K3s runs as. A node that left runs neither; the server's unit is then the one
+    /// that reports speak of.
     package var command: K3sCommand {
         switch self {
-        case .foundingServer, .server: .server
+        case .foundingServer, .server, .left: .server
         case .agent: .agent
         }
     }

@@ -1,3 +1,5 @@
+package import Timing
+
 #if canImport(Glibc)
 internal import Glibc
 #elseif canImport(Musl)
@@ -30,6 +32,7 @@ package struct FileError: Error, Hashable, Sendable {
         case ENOSPC, EDQUOT: "free space on the disk"
         case EROFS: "mount the file system for writing, or make the folder persistent"
         case EACCES, EPERM: "run the agent as root"
+        case EXDEV, EBUSY: "it is a mount point: unmount it, or mount the folder above it"
         case ENOTDIR, EISDIR: "remove what stands in its place"
         default: "check the disk"
         }
@@ -119,6 +122,66 @@ package enum FileSystem {
         guard unlink(path) != 0 else { return syncFolder(split(path).folder) }
         if errno == ENOENT || errno == ENOTDIR { return }
         throw FileError(path: path, operation: "remove", code: errno)
+    }
+
+    /// Renames what is at `path` to `path` + `suffix`, or to that with a number where there already is
+    /// something: nothing is ever replaced. A folder's entries named in `keeping` stay where they are.
+    ///
+    /// - Returns: the new path; nil when there was nothing to rename.
+    @discardableResult
+    package static func setAside(_ path: String, suffix: String, keeping: Set<String> = []) throws(FileError)
+        -> String?
+    {
+        var status = stat()
+        guard lstat(path, &status) == 0 else {
+            if errno == ENOENT || errno == ENOTDIR { return nil }
+            throw FileError(path: path, operation: "look at", code: errno)
+        }
+        let isFolder = status.st_mode & S_IFMT == S_IFDIR
+        let entries = isFolder && !keeping.isEmpty ? names(in: path).filter { !keeping.contains($0) } : []
+        if isFolder, !keeping.isEmpty, entries.isEmpty { return nil }
+        // An empty file or folder of our own holds the name; rename(2) replaces nothing else.
+        let place = try reserve(path + suffix, asFolder: isFolder)
+        if entries.isEmpty {
+            guard rename(path, place) == 0 else {
+                let code = errno
+                _ = isFolder ? rmdir(place) : unlink(place)
+                throw FileError(path: path, operation: "set aside", code: code)
+            }
+        } else {
+            for name in entries where rename(path + "/" + name, place + "/" + name) != 0 {
+                throw FileError(path: path + "/" + name, operation: "set aside", code: errno)
+            }
+            syncFolder(place)
+            syncFolder(path)
+        }
+        syncFolder(split(path).folder)
+        return place
+    }
+
+    /// Makes an empty file or folder under a name that nothing has.
+    private static func reserve(_ wanted: String, asFolder: Bool) throws(FileError) -> String {
+        for number in 1...1000 {
+            let place = number == 1 ? wanted : wanted + ".\(number)"
+            if asFolder {
+                if mkdir(place, 0o700) == 0 { return place }
+            } else {
+                let descriptor = open(place, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0o600)
+                if descriptor >= 0 {
+                    close(descriptor)
+                    return place
+                }
+            }
+            if errno != EEXIST { throw FileError(path: place, operation: "make", code: errno) }
+        }
+        throw FileError(path: wanted, operation: "make", code: EEXIST)
+    }
+
+    /// When what is at `path` last changed, or, when there is nothing, its folder.
+    package static func changed(_ path: String) -> UnixTime? {
+        var status = stat()
+        guard lstat(path, &status) == 0 || lstat(split(path).folder, &status) == 0 else { return nil }
+        return UnixTime(seconds: Int64(status.st_mtim.tv_sec)) + .nanoseconds(Int64(status.st_mtim.tv_nsec))
     }
 
     /// Makes the folder at `path` and those above it.

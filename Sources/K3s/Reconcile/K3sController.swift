@@ -9,6 +9,7 @@ package actor K3sController {
     private let time: any TimeSource
     private let logger: Logger
     private var reconciler = K3sReconciler()
+    private var desired: DesiredState?
     private var inbox: [K3sReconciler.Input] = []
     private let wake = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
     private var observers: [AsyncStream<K3sReport>.Continuation] = []
@@ -27,7 +28,26 @@ package actor K3sController {
 
     /// What is to be true from now on, or as soon as `run` runs.
     package func desire(_ state: DesiredState) {
+        desired = state
         put(.desired(state))
+    }
+
+    /// Whether a healthy server may be restarted now; not before it is said, and it can be taken back.
+    package func setRestartPermitted(_ isPermitted: Bool) {
+        put(.restartPermitted(isPermitted))
+    }
+
+    /// Takes the Kubernetes node called `name` out of the cluster that this server runs, and with a
+    /// server its membership in etcd. A node that is not there is none to take out.
+    ///
+    /// - Throws: `NodeRemovalError` when it cannot be done here, or was not done after some attempts.
+    package func removeNode(_ name: String) async throws(NodeRemovalError) {
+        guard let desired, desired.role.recorded == .server, report?.activity == .active else {
+            throw .notServer
+        }
+        if name == desired.nodeName { throw .ownNode(name) }
+        try await NodeAdministration(layout: desired.layout).remove(name)
+        logger.notice("the Kubernetes node is removed", metadata: ["node": "\(name)"])
     }
 
     /// Every report from now on, the last one first; old ones are dropped where the reader is slow.
@@ -95,6 +115,15 @@ package actor K3sController {
         switch effect {
         case .observe(let desired): await observe(desired)
         case .carryOut(let actions, let desired): await carryOut(actions, desired)
+        case .askMembership(let desired):
+            // The answer can take its time, and K3s is not left alone for it.
+            Task { [weak self] in
+                var isVoter: Bool?
+                if let name = desired.nodeName {
+                    isVoter = await NodeAdministration(layout: desired.layout).isVoter(name)
+                }
+                await self?.put(.membership(isVoter: isVoter))
+            }
         case .announce(let lines):
             for line in lines { logger.notice("\(line)") }
         case .report(let report):
@@ -153,7 +182,8 @@ package actor K3sController {
         var observation = Observation(own: own, other: other)
         observation.binary = layout.binaries.first(where: FileSystem.isProgram)
         let ours = desired.files(binary: observation.binary ?? layout.binaries[0]).map(\.path)
-        for path in ours + desired.absent + desired.stockOverrides {
+        let permits = K3sCommand.allCases.map(layout.startPermit)
+        for path in ours + desired.absent + desired.stockOverrides + permits {
             observation.files[path] = FileSystem.state(of: path)
         }
         let names = FileSystem.names(in: layout.configFolder).filter { name in
@@ -171,6 +201,26 @@ package actor K3sController {
         }
         observation.isDeployed = FileSystem.exists(layout.sentinel)
         observation.hasEtcdData = FileSystem.exists(layout.etcdData)
+        if let file = desired.files(binary: "").first(where: { $0.purpose == .config }),
+            observation.files[file.path] != .regular(content: file.content, mode: 0o600)
+        {
+            observation.dropInChanged = FileSystem.changed(file.path)
+        }
+        observation.hasSQLiteData = FileSystem.exists(layout.sqliteData)
+        switch FileSystem.state(of: layout.clusterRecord) {
+        case .missing: observation.record = .missing
+        case .regular(let text, _):
+            observation.record = ClusterRecord(text).map { .known($0) } ?? .unreadable
+        case .other: observation.record = .unreadable
+        }
+        for remains in ClusterRemains.allCases {
+            let path = remains.path(in: layout)
+            let isThere =
+                remains.kept.isEmpty
+                ? FileSystem.exists(path)
+                : FileSystem.names(in: path).contains { !remains.kept.contains($0) }
+            if isThere { observation.remains.insert(remains) }
+        }
         observation.hasNodeToken = FileSystem.exists(layout.nodeToken)
         return observation
     }
@@ -199,6 +249,14 @@ package actor K3sController {
         case .remove(let path): try await onDisk { () throws(FileError) in try FileSystem.remove(path) }
         case .recordApplied(let fingerprint): try await write(fingerprint, to: desired.layout.appliedRecord)
         case .markDeployed: try await write("", to: desired.layout.sentinel)
+        case .recordCluster(let record):
+            try await write(record.rendered(), to: desired.layout.clusterRecord)
+        case .setAside(let remains, let epoch):
+            let path = remains.path(in: desired.layout)
+            let suffix = ".epoch-\(epoch).\(time.wallClock().seconds)"
+            try await onDisk { () throws(FileError) in
+                try FileSystem.setAside(path, suffix: suffix, keeping: remains.kept)
+            }
         default:
             do throws(ServiceError) { try await command(action, desired) } catch { throw .service(error) }
         }
@@ -217,7 +275,7 @@ package actor K3sController {
         case .enable(let command): try await manager.enable(service(command))
         case .start(let command): try await manager.start(service(command))
         case .restart(let command): try await manager.restart(service(command))
-        case .write, .remove, .recordApplied, .markDeployed: break
+        case .write, .remove, .recordApplied, .markDeployed, .recordCluster, .setAside: break
         }
     }
 

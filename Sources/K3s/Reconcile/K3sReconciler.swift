@@ -22,6 +22,11 @@ package struct K3sReconciler: Sendable {
         case carriedOut([Plan.Action], failure: Failure?)
         /// A service may have changed.
         case changed
+        /// Whether a healthy server may be restarted now. Until told so, it may not.
+        case restartPermitted(Bool)
+        /// Whether this server is a full member of its etcd, for the last `.askMembership`; nil when
+        /// nobody could say.
+        case membership(isVoter: Bool?)
         /// Time has passed.
         case tick
     }
@@ -32,6 +37,8 @@ package struct K3sReconciler: Sendable {
         case observe(DesiredState)
         /// Carry out the steps in order until one fails, and answer with `.carriedOut`.
         case carryOut([Plan.Action], DesiredState)
+        /// Ask the cluster whether this server is a full member of its etcd, and answer with `.membership`.
+        case askMembership(DesiredState)
         /// Log these lines.
         case announce([String])
         /// The report is another.
@@ -54,6 +61,8 @@ package struct K3sReconciler: Sendable {
     package static let patrol = Duration.seconds(60)
     /// The same while something is missing of which no one tells, such as the binary.
     package static let obstaclePatrol = Duration.seconds(5)
+    /// How long until a server that is no full member of its etcd is asked about again, and one that is.
+    package static let membershipPatrol = (learner: Duration.seconds(5), voter: Duration.seconds(600))
     /// The first delay after a failure, and the longest.
     package static let delays = Duration.seconds(1)...Duration.seconds(60)
     /// So many restarts by the manager within `crashWindow` are a crash loop.
@@ -76,13 +85,21 @@ package struct K3sReconciler: Sendable {
     private var nextStart = Instant.zero
     private var crashes = CrashHistory()
     private var report: K3sReport?
+    private var mayRestart = false
+    /// Settings that were written and that K3s has not read.
+    private var unread: Set<String> = []
+    /// When the cluster is to be asked about this server's membership; nil where there is none to ask for.
+    private var nextMembership: Instant?
+    private var isAsking = false
+    private var isVoter: Bool?
     private var waitingSince: (key: String, since: UnixTime)?
 
     package init() {}
 
     /// When `.tick` is wanted.
     package var nextDeadline: Instant? {
-        phase == .resting && desired != nil ? nextLook : nil
+        guard phase == .resting, desired != nil else { return nil }
+        return [nextLook, isAsking ? nil : nextMembership].compactMap(\.self).min()
     }
 
     /// Takes one input. `wall` is the time that reports show.
@@ -94,9 +111,23 @@ package struct K3sReconciler: Sendable {
             desired = state
             return look(at: now)
         case .changed: return desired == nil ? [] : look(at: now)
+        case .restartPermitted(let isPermitted):
+            if isPermitted == mayRestart { return [] }
+            mayRestart = isPermitted
+            return isPermitted && report?.wantsRestart != nil ? look(at: now) : []
+        case .membership(let isVoter):
+            isAsking = false
+            guard nextMembership != nil else { return [] }
+            let patrol = Self.membershipPatrol
+            nextMembership = now + (isVoter == true ? patrol.voter : patrol.learner)
+            self.isVoter = isVoter
+            guard var report else { return [] }
+            report.isVoter = isVoter
+            return tell(report)
         case .tick:
-            guard let nextLook, now >= nextLook else { return [] }
-            return look(at: now)
+            let question = askMembership(at: now)
+            guard let nextLook, now >= nextLook else { return question }
+            return question + look(at: now)
         case .observed(let observation): return observed(observation, at: now, wall: wall)
         case .observationFailed(let error):
             guard phase == .looking else { return [] }
@@ -118,6 +149,12 @@ package struct K3sReconciler: Sendable {
         return [.observe(desired)]
     }
 
+    private mutating func askMembership(at now: Instant) -> [Effect] {
+        guard let desired, !isAsking, let nextMembership, now >= nextMembership else { return [] }
+        isAsking = true
+        return [.askMembership(desired)]
+    }
+
     private mutating func rest(at now: Instant, lookIn delay: Duration) -> [Effect] {
         phase = .resting
         nextLook = now + delay
@@ -137,11 +174,15 @@ package struct K3sReconciler: Sendable {
         let mayStart = now >= nextStart
         let plan = Plan(
             from: observation, to: desired, applied: started.map { "\($0)" } ?? observation.applied,
-            mayStart: mayStart)
-        var effects: [Effect] = []
-        if !plan.changes.isEmpty { effects.append(.announce(plan.changes)) }
-        effects += tell(
-            report(observation, plan: plan, desired: desired, at: now, wall: wall))
+            mayStart: mayStart, mayRestart: mayRestart)
+        followMembership(observation, desired, at: now)
+        if plan.wantsRestart {
+            unread.formUnion(plan.diffs.flatMap(\.names))
+        } else if plan.actions.isEmpty {
+            unread = []
+        }
+        var effects = tell(report(observation, plan: plan, desired: desired, at: now, wall: wall))
+        effects += askMembership(at: now)
         if plan.actions.isEmpty {
             failures = 0
             last = ([], 0, now)
@@ -157,7 +198,23 @@ package struct K3sReconciler: Sendable {
         }
         phase = .acting
         acting = desired
+        let lines = plan.lines
+        if !lines.isEmpty { effects.append(.announce(lines)) }
         return effects + [.carryOut(plan.actions, desired)]
+    }
+
+    /// A running server with embedded etcd has a membership to ask for.
+    private mutating func followMembership(
+        _ observation: Observation, _ desired: DesiredState, at now: Instant
+    ) {
+        let isMember =
+            desired.role.recorded == .server && !desired.usesExternalDatastore
+            && observation.datastore == .etcd && observation.own.activity == .active
+        if isMember {
+            if nextMembership == nil { nextMembership = now }
+        } else {
+            (nextMembership, isVoter) = (nil, nil)
+        }
     }
 
     // MARK: done
@@ -173,6 +230,8 @@ package struct K3sReconciler: Sendable {
                 // What a start leads to is seen by its changes; another one is not tried at once.
                 startAttempts = min(startAttempts + 1, 16)
                 nextStart = now + Self.delay(startAttempts)
+            case .recordApplied(let text):
+                if text != acting.map({ "\($0.fingerprint)" }) { started = nil }
             default: break
             }
         }
@@ -199,6 +258,8 @@ package struct K3sReconciler: Sendable {
                 isCrashLooping: false, lastLines: [], hasNodeToken: false, waiting: nil,
                 warnings: desired.warnings)
         report.unit = desired.command.unit
+        report.hasLeft = false
+        report.epoch = desired.epoch
         report.waiting = waiting(what, remedy, wall)
         let effects = tell(report)
         // A change that came meanwhile is no reason to fail faster.
@@ -229,7 +290,10 @@ package struct K3sReconciler: Sendable {
             restarts: own.restarts, isCrashLooping: isLooping, lastLines: observation.lastLines,
             hasNodeToken: observation.hasNodeToken,
             waiting: reason.flatMap { waiting($0.what, $0.remedy, wall) },
-            warnings: plan.warnings)
+            warnings: plan.warnings, isVoter: isVoter,
+            wantsRestart: plan.wantsRestart ? RestartReason(settings: unread.sorted()) : nil,
+            hasLeft: desired.role == .left && plan.actions.isEmpty && plan.obstacle == nil,
+            epoch: desired.epoch)
     }
 
     /// The wait, since when it was first told.

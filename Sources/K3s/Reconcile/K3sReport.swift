@@ -24,6 +24,30 @@ package struct K3sReport: Hashable, Sendable {
     /// What the operator should know about the settings.
     package var warnings: [K3sWarning]
 
-    /// Whether K3s runs as it should.
-    package var isReady: Bool { waiting == nil && activity == .active }
+    /// Whether this server is a full member of its etcd, not a learner (the Node's condition
+    /// `EtcdIsVoter`, contract/k3s.md §11); nil where it has no etcd or nobody could be asked.
+    package var isVoter: Bool? = nil
+    /// Why a healthy server would be restarted, if it had the permission.
+    package var wantsRestart: RestartReason? = nil
+    /// Whether the node has left its cluster: K3s is stopped and its data are set aside.
+    package var hasLeft = false
+    /// The founding of the state that all of this is judged by.
+    package var epoch: UInt64 = 0
+
+    /// Whether K3s runs as it should. A server that waits for its turn to restart does.
+    package var isReady: Bool {
+        activity == .active && !hasLeft && (waiting == nil || wantsRestart != nil)
+    }
+}
+
+/// Why K3s is to be restarted.
+package struct RestartReason: Hashable, Sendable, CustomStringConvertible {
+    /// The names of the settings that K3s has not read yet, where they are known.
+    package let settings: [String]
+
+    package init(settings: [String] = []) { self.settings = settings }
+
+    package var description: String {
+        settings.isEmpty ? "other settings" : "other settings (" + settings.joined(separator: ", ") + ")"
+    }
 }

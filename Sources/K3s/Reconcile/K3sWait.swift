@@ -17,7 +17,13 @@ enum K3sWait {
                 "\(unit) to be started by systemd, which waits for units before it", "see systemctl list-jobs"
             )
         }
+        if desired.role == .left { return nil }
         switch own.activity {
+        case .active where plan.wantsRestart:
+            return (
+                "this server's turn to restart, as K3s has \(RestartReason()) to read",
+                "servers restart one after the other; it waits while another one is not ready"
+            )
         case .active: return nil
         case .activating where own.detail.hasPrefix("auto-restart"):
             return ("\(unit) to be restarted after \(own.failure ?? "it ended")\(last)", look)
@@ -26,7 +32,7 @@ enum K3sWait {
         case .failed: return ("\(unit), which failed (\(own.failure ?? own.detail))\(last)", look)
         case .inactive where own.conditionFailed:
             return (
-                "\(unit), whose conditions do not hold, such as the VPN's interface",
+                "\(unit), whose conditions do not hold, such as the VPN's interface or this agent's word",
                 "see systemctl status \(unit)"
             )
         case .inactive: return ("\(unit) to be started", nil)
@@ -57,7 +63,29 @@ enum K3sWait {
         case .addressChanged(let from, let to):
             (
                 "the node's address to be \(from) again: its etcd knows no other, and it is \(to) now",
-                "give the node its address back, or remove it from the cluster and its server/db folder"
+                "give the node its address back; or, with other servers ready, have it leave the cluster and join"
+                    + " again; alone, `k3s server --cluster-reset` with the new node-ip and no server key"
+            )
+        case .recordUnreadable(let path):
+            (
+                "to know what K3s' data belong to: \(path) cannot be read",
+                "if they are this cluster's, remove the file; if not, move K3s' data folder away, too"
+            )
+        case .epochIsOver(let told, let known):
+            (
+                "news of epoch \(known), to which K3s' data belong: what this node knows is of epoch \(told)",
+                "connect the node to the others"
+            )
+        case .datastoreGone(let kind):
+            (
+                "the \(kind.rawValue) datastore of the cluster that this node founded, which is gone:"
+                    + " K3s would found a second, empty one",
+                "restore the data folder; or have the cluster founded anew: kairos-agent p2p reset-cluster"
+            )
+        case .datastoreFixed(let kind, let wanted):
+            (
+                "the datastore to stay \(kind.rawValue): K3s does not carry a cluster over to \(wanted.rawValue)",
+                "set p2p.auto.ha.external_db as it was, or found a new cluster"
             )
         }
     }

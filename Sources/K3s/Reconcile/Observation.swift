@@ -1,3 +1,5 @@
+package import Timing
+
 /// What is true on the node, as far as K3s is concerned.
 package struct Observation: Hashable, Sendable {
     /// What there is at the paths that the desired state names.
@@ -20,6 +22,20 @@ package struct Observation: Hashable, Sendable {
     package var hasEtcdData: Bool
     /// Whether a server has written its full token.
     package var hasNodeToken: Bool
+    /// Whether there is a datastore in SQLite.
+    package var hasSQLiteData = false
+    /// What K3s' data belong to.
+    package var record = ClusterRecordState.missing
+    /// What there is of a former life, or of this one.
+    package var remains: Set<ClusterRemains> = []
+    /// When this agent's config file, or the folder it is missing from, last changed; looked up only
+    /// when the file is not as it should be.
+    package var dropInChanged: UnixTime?
+
+    /// The datastore on this node's disk.
+    package var datastore: ClusterRecord.Datastore? {
+        hasEtcdData ? .etcd : hasSQLiteData ? .sqlite : nil
+    }
 
     package init(
         files: [String: FileState] = [:], userFiles: [UserConfigReview.File] = [], binary: String? = nil,

@@ -13,6 +13,10 @@ package struct Plan: Hashable, Sendable {
         case restart(K3sCommand)
         /// Remembers what K3s was started with.
         case recordApplied(String)
+        /// Remembers what K3s' data belong to.
+        case recordCluster(ClusterRecord)
+        /// Renames what a former life left, beside itself, with the epoch it belonged to.
+        case setAside(ClusterRemains, formerEpoch: UInt64)
         /// Remembers that K3s was set up.
         case markDeployed
     }
@@ -31,14 +35,32 @@ package struct Plan: Hashable, Sendable {
         case otherStillRuns(String)
         /// An etcd server whose address changes hangs for ever (contract/k3s.md §11.3).
         case addressChanged(from: String, to: String)
+        /// The record of what K3s' data belong to cannot be read.
+        case recordUnreadable(String)
+        /// What the node is told is older than what its data belong to.
+        case epochIsOver(told: UInt64, known: UInt64)
+        /// A founder whose datastore is gone would found a second cluster (contract/k3s.md §11.1).
+        case datastoreGone(ClusterRecord.Datastore)
+        /// K3s would not use the datastore that is asked for, or lose the cluster over it (§2, §12).
+        case datastoreFixed(is: ClusterRecord.Datastore, wanted: ClusterRecord.Datastore)
     }
 
     /// What to do, in this order.
     package var actions: [Action] = []
-    /// What changes in the files, for the log, secrets masked.
+    /// What changes in the files, secrets masked.
+    package var diffs: [ConfigurationDiff] = []
+    /// What is done, for the log, secrets masked.
     package var changes: [String] = []
+    /// All of it as lines for the log.
+    package var lines: [String] {
+        var lines: [String] = []
+        for diff in diffs { lines += diff.lines }
+        return lines + changes
+    }
     /// Why K3s is not started, when it is not.
     package var obstacle: Obstacle?
+    /// Whether a healthy server would be restarted, if that were permitted.
+    package var wantsRestart = false
     /// What the operator should know.
     package var warnings: [K3sWarning] = []
 
@@ -47,21 +69,42 @@ package struct Plan: Hashable, Sendable {
     /// - Parameters:
     ///   - applied: the fingerprint K3s was last started with, if known.
     ///   - mayStart: whether a service that does not run may be started now, or has just been.
-    package init(from observation: Observation, to desired: DesiredState, applied: String?, mayStart: Bool) {
+    ///   - mayRestart: whether a healthy server may be restarted now. Others in the cluster depend on it,
+    ///     so it takes its turn; all else needs no permission.
+    package init(
+        from observation: Observation, to desired: DesiredState, applied: String?, mayStart: Bool,
+        mayRestart: Bool = true
+    ) {
+        var desired = desired
+        if case .foundingServer = desired.role, observation.datastore == .sqlite {
+            desired = desired.withoutStandby()
+        }
         let binary = observation.binary ?? desired.layout.binaries[0]
         let files = desired.files(binary: binary)
         warnings =
             desired.warnings
             + UserConfigReview.review(
                 observation.userFiles, besides: desired.config, at: desired.layout.dropIn)
-        if let change = Self.addressChange(observation, desired) {
-            obstacle = change
+        guard let record = compareData(observation, desired) else { return }
+        if desired.role == .left {
+            compareDeparture(observation, desired)
             return
         }
-        let changesUnit = compareFiles(observation, desired, files)
-        let isApplied = applied == "\(desired.fingerprint)"
-        compareBoot(observation, desired, mustReload: changesUnit || observation.own.needsReload)
-        compareServices(observation, desired, isApplied: isApplied, mayStart: mayStart)
+        if let refusal = refusal(observation, desired, record) {
+            obstacle = refusal
+            return
+        }
+        let rereads = compareFiles(observation, desired, files)
+        var isApplied = applied == "\(desired.fingerprint)"
+        if isApplied, Self.hasReadOtherSettings(observation, desired, files) {
+            // K3s was started by someone else with a file that was not ours: what it runs with is unknown,
+            // and stays so until it is restarted.
+            actions.insert(.recordApplied("unknown"), at: 0)
+            isApplied = false
+        }
+        compareBoot(observation, desired, mustReload: rereads || observation.own.needsReload)
+        compareServices(
+            observation, desired, isApplied: isApplied, mayStart: mayStart, mayRestart: mayRestart)
         guard isApplied else { return }
         // Recorded late where the record could not be kept when K3s was started.
         if observation.own.isRunning, observation.applied != applied {
@@ -69,6 +112,125 @@ package struct Plan: Hashable, Sendable {
         }
         if observation.own.activity == .active, !observation.isDeployed { actions.append(.markDeployed) }
     }
+
+    // MARK: data
+
+    /// Adds what makes K3s' data those of the wished epoch and role. Returns the record that then
+    /// holds; nil when that must wait or may not be.
+    private mutating func compareData(_ observation: Observation, _ desired: DesiredState) -> ClusterRecord? {
+        switch DataTransition(observation, to: desired) {
+        case .refused(let reason):
+            obstacle = reason
+            return nil
+        case .record(let record):
+            actions.append(.recordCluster(record))
+            return record
+        case .setAside(let record):
+            // Nothing may start meanwhile, by itself or by a boot, with what is being moved.
+            for command in K3sCommand.allCases {
+                let permit = desired.layout.startPermit(command)
+                if observation.files[permit] ?? .missing != .missing { actions.append(.remove(path: permit)) }
+            }
+            let services = [(desired.command, observation.own), (desired.command.other, observation.other)]
+            for (command, status) in services where status.isRunning || status.isQueued {
+                if status.activity != .deactivating {
+                    actions.append(.stop(command))
+                    changes.append("stop \(command.unit): its data are of epoch \(record.formerEpoch)")
+                }
+                obstacle = .otherStillRuns(command.unit)
+            }
+            if obstacle != nil { return nil }
+            var done = record
+            done.pending = []
+            done.formerEpoch = 0
+            if !record.pending.isEmpty {
+                if observation.record != .known(record) { actions.append(.recordCluster(record)) }
+                for remains in ClusterRemains.allCases where record.pending.contains(remains) {
+                    actions.append(.setAside(remains, formerEpoch: record.formerEpoch))
+                    changes.append(
+                        "set aside \(remains.path(in: desired.layout)) of epoch \(record.formerEpoch)")
+                }
+            }
+            actions.append(.recordCluster(done))
+            return done
+        case .settled:
+            guard case .known(var record) = observation.record else { return nil }
+            let before = record
+            if desired.command == .server, desired.role != .left {
+                if let datastore = observation.datastore {
+                    record.datastore = datastore
+                } else if desired.usesExternalDatastore, observation.own.activity == .active {
+                    record.datastore = .external
+                }
+                // What etcd knows is what it was first started with; later ones are refused.
+                if record.datastore == .etcd, record.etcdAddress == nil, observation.own.activity == .active {
+                    record.etcdAddress = Self.writtenAddress(observation, desired)
+                }
+            }
+            if record != before { actions.append(.recordCluster(record)) }
+            return record
+        }
+    }
+
+    /// Why K3s may not run as wished with the data that there are.
+    private func refusal(
+        _ observation: Observation, _ desired: DesiredState, _ record: ClusterRecord
+    ) -> Obstacle? {
+        guard desired.command == .server else { return nil }
+        // What is being set aside is no datastore any more.
+        let moves = actions.contains { if case .setAside(.server, _) = $0 { true } else { false } }
+        let onDisk = moves ? nil : observation.datastore
+        if desired.usesExternalDatastore {
+            if let kind = onDisk ?? record.datastore, kind != .external {
+                return .datastoreFixed(is: kind, wanted: .external)
+            }
+            return nil
+        }
+        if record.datastore == .external { return .datastoreFixed(is: .external, wanted: .etcd) }
+        if case .foundingServer = desired.role, let datastore = record.datastore,
+            onDisk == nil, desired.config["server"] == nil
+        {
+            return .datastoreGone(datastore)
+        }
+        return onDisk == .etcd ? Self.addressChange(observation, desired, record) : nil
+    }
+
+    /// Whether K3s was started after its config file had become another than ours.
+    private static func hasReadOtherSettings(
+        _ observation: Observation, _ desired: DesiredState, _ files: [DesiredState.File]
+    ) -> Bool {
+        guard observation.own.isRunning, let since = observation.own.since,
+            let changed = observation.dropInChanged, since > changed,
+            let file = files.first(where: { $0.purpose == .config })
+        else { return false }
+        guard case .regular(let content, _) = observation.files[file.path] ?? .missing else { return true }
+        let diff = ConfigurationDiff(writing: file, replacing: .regular(content: content, mode: 0o600))
+        // A founder's `server` has no effect while its data exist, as in the fingerprint.
+        let isFounder = if case .foundingServer = desired.role { true } else { false }
+        return diff.names.contains { !(isFounder && $0 == "server") }
+    }
+
+    /// Adds what makes the node one that runs no K3s. Its data are aside already.
+    private mutating func compareDeparture(_ observation: Observation, _ desired: DesiredState) {
+        let services = [(desired.command, observation.own), (desired.command.other, observation.other)]
+        var mustReload = false
+        for (command, status) in services {
+            if status.isEnabled == true {
+                actions.append(.disable(command))
+                changes.append("disable \(command.unit)")
+                mustReload = true
+            }
+            if status.isRunning || status.isQueued {
+                if status.activity != .deactivating { actions.append(.stop(command)) }
+                obstacle = .otherStillRuns(command.unit)
+            }
+        }
+        // While one runs, the files that keep it from starting again stay.
+        if obstacle == nil, compareFiles(observation, desired, []) { mustReload = true }
+        if mustReload { actions.append(.reloadDefinitions) }
+    }
+
+    // MARK: files and units
 
     /// Adds what must be written and removed; true when a unit's definition changes by it.
     private mutating func compareFiles(
@@ -79,12 +241,12 @@ package struct Plan: Hashable, Sendable {
             let state = observation.files[file.path] ?? .missing
             if state == .regular(content: file.content, mode: 0o600) { continue }
             actions.append(.write(file))
-            changes += FileChange.describe(file, replacing: state)
+            diffs.append(ConfigurationDiff(writing: file, replacing: state))
             if file.purpose == .unit { changesUnit = true }
         }
         for path in desired.absent where observation.files[path] ?? .missing != .missing {
             actions.append(.remove(path: path))
-            changes.append("remove \(path)")
+            diffs.append(ConfigurationDiff(removing: path))
             if path.hasSuffix(".conf") { changesUnit = true }
         }
         for path in desired.stockOverrides {
@@ -92,7 +254,7 @@ package struct Plan: Hashable, Sendable {
                 continue
             }
             actions.append(.remove(path: path))
-            changes.append("remove \(path), left by Kairos' own provider")
+            diffs.append(ConfigurationDiff(removing: path, note: "left by Kairos' own provider"))
             changesUnit = true
         }
         return changesUnit
@@ -104,17 +266,20 @@ package struct Plan: Hashable, Sendable {
         var mustReload = mustReload
         if observation.other.isEnabled == true {
             actions.append(.disable(desired.command.other))
+            changes.append("disable \(desired.command.other.unit): the node's role is another")
             mustReload = true
         }
         if observation.own.isEnabled == false, observation.own.definition == .present {
             actions.append(.enable(desired.command))
+            changes.append("enable \(desired.command.unit), which was disabled")
             mustReload = true
         }
         if mustReload { actions.append(.reloadDefinitions) }
     }
 
     private mutating func compareServices(
-        _ observation: Observation, _ desired: DesiredState, isApplied: Bool, mayStart: Bool
+        _ observation: Observation, _ desired: DesiredState, isApplied: Bool, mayStart: Bool,
+        mayRestart: Bool
     ) {
         let command = desired.command
         if observation.other.isRunning {
@@ -134,25 +299,48 @@ package struct Plan: Hashable, Sendable {
         }
         if obstacle != nil { return }
         let fingerprint = "\(desired.fingerprint)"
+        if let permit = desired.startPermit,
+            observation.files[permit.path] ?? .missing != .regular(content: permit.content, mode: 0o600)
+                || actions.contains(.remove(path: permit.path))
+        {
+            actions.append(.write(permit))
+        }
         switch observation.own.activity {
+        case .active where command == .server:
+            guard !isApplied else { break }
+            // The restart comes after the files, in a plan of its own, so that the permission is as fresh as can be.
+            wantsRestart = true
+            if mayRestart, diffs.isEmpty {
+                actions += [.restart(command), .recordApplied(fingerprint)]
+                changes.append("restart \(command.unit), for which it is this server's turn")
+            }
         case .active, .activating:
-            if !isApplied { actions += [.restart(command), .recordApplied(fingerprint)] }
+            if isApplied { break }
+            actions += [.restart(command), .recordApplied(fingerprint)]
+            changes.append("restart \(command.unit)")
         case .inactive, .failed:
             if mayStart, !observation.own.isQueued {
                 actions.append(.start(command))
+                changes.append("start \(command.unit)")
                 if !isApplied { actions.append(.recordApplied(fingerprint)) }
             }
         case .deactivating: break
         }
     }
 
-    /// Whether the file that is there gives an etcd server another address than the new one would.
-    private static func addressChange(_ observation: Observation, _ desired: DesiredState) -> Obstacle? {
-        guard desired.command == .server, observation.hasEtcdData,
-            case .list(let new)? = desired.config["node-ip"], let to = new.first,
-            case .regular(let content, _) = observation.files[desired.layout.dropIn],
-            let from = WrittenConfig(content).list("node-ip")?.first, from != to
+    /// Whether an etcd server would get another address than the one that its etcd knows.
+    private static func addressChange(
+        _ observation: Observation, _ desired: DesiredState, _ record: ClusterRecord
+    ) -> Obstacle? {
+        guard case .list(let new)? = desired.config["node-ip"], let to = new.first,
+            let from = record.etcdAddress ?? writtenAddress(observation, desired), from != to
         else { return nil }
         return .addressChanged(from: from, to: to)
+    }
+
+    /// The node's address in the file that is there.
+    private static func writtenAddress(_ observation: Observation, _ desired: DesiredState) -> String? {
+        guard case .regular(let content, _)? = observation.files[desired.layout.dropIn] else { return nil }
+        return WrittenConfig(content).list("node-ip")?.first
     }
 }

@@ -38,8 +38,6 @@ package struct WrittenConfig: Sendable {
     /// The name the node went by when the file was written, for `NodeName(previous:…)`.
     package var nodeName: String? { string("node-name") }
 
-    /// The value as text that tells whether it changed.
-    func summary(_ name: String) -> String? {
-        values[name]?.summary
-    }
+    /// The value.
+    func value(_ name: String) -> ConfigValue? { values[name] }
 }

@@ -16,8 +16,8 @@ package struct K3sAssignment: Hashable, Sendable {
     /// The join token.
     package let token: String
     package let highAvailability: Bool
-    /// Whether another server is ready, so that a founder that loses its data has one to join instead of
-    /// founding a second cluster (contract/k3s.md §11.1).
+    /// On the founder: whether another server is ready, so that it joins that one, through the API
+    /// address, instead of founding anew should it lose its data (contract/k3s.md §11.1).
     package let hasStandby: Bool
 
     package init(

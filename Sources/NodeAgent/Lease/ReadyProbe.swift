@@ -1,6 +1,7 @@
 internal import COpenSSL
 internal import Glibc
 internal import K3s
+internal import Timing
 
 /// Asks this node's own API server for `/readyz`, as K3s' administrator.
 ///
@@ -176,8 +177,6 @@ struct ReadyProbe: Sendable {
     }
 
     private static func milliseconds() -> Int64 {
-        var now = timespec()
-        clock_gettime(CLOCK_MONOTONIC, &now)
-        return Int64(now.tv_sec) * 1000 + Int64(now.tv_nsec) / 1_000_000
+        Int64(clamping: SystemTime().now().nanoseconds / 1_000_000)
     }
 }

@@ -347,9 +347,10 @@ struct Composition: Sendable {
                     await k3s.run { report in
                         node.k3sIs(
                             K3sCondition(
-                                epoch: k3s.assignedEpoch, isReady: report.isReady,
+                                epoch: report.epoch, isReady: report.isReady, isVoter: report.isVoter,
                                 token: report.hasNodeToken ? disk.serverToken : nil,
                                 hasRun: report.isReady || report.hasNodeToken))
+                        lease?.setWantsRestart(report.wantsRestart != nil) { k3s.setRestartPermitted($0) }
                     }
                 }
             }

@@ -34,12 +34,22 @@ package final class K3sRunner: Sendable {
     }
 
     private struct State {
+        var holdsLease = false
+        var isAlone = false
         var report: K3sReport?
         var failure: String?
-        var epoch: UInt64?
     }
 
-    package let controller: K3sController
+    /// What the controller is told, in the order in which it was said: a permission that was taken back must
+    /// not be overtaken by the older word that gave it.
+    private enum Order: Sendable {
+        case desire(DesiredState)
+        case permit(Bool)
+        case remove(NodeName)
+    }
+
+    private let controller: K3sController
+    private let orders = AsyncStream.makeStream(of: Order.self, bufferingPolicy: .unbounded)
     private let node: Node
     private let logger: Logger
     private let state = Mutex(State())
@@ -56,18 +66,17 @@ package final class K3sRunner: Sendable {
     /// Why the last assignment cannot be configured; nil when it can.
     package var failure: String? { state.withLock { $0.failure } }
 
-    /// Of which founding the last assignment was.
-    package var assignedEpoch: UInt64? { state.withLock { $0.epoch } }
-
     /// Makes K3s what `assignment` says, as soon as it can be.
     package func assign(_ assignment: K3sAssignment) {
         do throws(K3sConfigurationError) {
             let desired = try node.desiredState(of: assignment)
-            state.withLock {
-                $0.failure = nil
-                $0.epoch = assignment.epoch
+            let mayRestart = state.withLock { state in
+                state.failure = nil
+                state.isAlone = !assignment.highAvailability
+                return state.holdsLease || state.isAlone
             }
-            Task { await controller.desire(desired) }
+            orders.continuation.yield(.permit(mayRestart))
+            orders.continuation.yield(.desire(desired))
         } catch {
             let text = "\(error)"
             state.withLock { $0.failure = text }
@@ -75,14 +84,26 @@ package final class K3sRunner: Sendable {
         }
     }
 
-    /// Stops K3s: this node has no part in the cluster of `epoch`.
+    /// Takes the node out of the cluster of `epoch`: K3s is stopped and its data are set aside.
     package func leave(epoch: UInt64) {
-        logger.error("K3s cannot be stopped", metadata: ["epoch": "\(epoch)"])
+        state.withLock { $0.failure = nil }
+        let desired = DesiredState(leaving: epoch, layout: node.layout, supervision: node.supervision)
+        orders.continuation.yield(.desire(desired))
     }
 
-    /// Takes the node of that host name and peer out of Kubernetes.
+    /// Takes the node of that host name and peer out of Kubernetes, and a server so out of etcd.
     package func removeNode(hostName: String, peer: PeerID) {
-        logger.error("the node cannot be removed", metadata: ["node": "\(hostName)", "peer": "\(peer)"])
+        orders.continuation.yield(.remove(NodeName(hostName: hostName, peerID: peer.bytes)))
+    }
+
+    /// Whether this server holds the lease to restart its healthy K3s. The only server of a cluster
+    /// needs none: there is no other that could be down.
+    package func setRestartPermitted(_ holdsLease: Bool) {
+        let mayRestart = state.withLock { state in
+            state.holdsLease = holdsLease
+            return holdsLease || state.isAlone
+        }
+        orders.continuation.yield(.permit(mayRestart))
     }
 
     /// Keeps K3s as assigned until the task is cancelled. `onReport` is told of every report.
@@ -96,7 +117,21 @@ package final class K3sRunner: Sendable {
                 }
             }
             group.addTask { [controller] in await controller.run() }
+            group.addTask { [self] in for await order in orders.stream { await carryOut(order) } }
             await group.waitForAll()
+        }
+    }
+
+    private func carryOut(_ order: Order) async {
+        switch order {
+        case .desire(let desired): await controller.desire(desired)
+        case .permit(let isPermitted): await controller.setRestartPermitted(isPermitted)
+        case .remove(let name):
+            do { try await controller.removeNode(name.text) } catch {
+                logger.error(
+                    "a node cannot be taken out of Kubernetes",
+                    metadata: ["node": "\(name.text)", "reason": "\(error)"])
+            }
         }
     }
 }
@@ -109,12 +144,15 @@ extension K3sRunner.Node {
     package func desiredState(of assignment: K3sAssignment) throws(K3sConfigurationError) -> DesiredState {
         let token = try ClusterToken(assignment.token)
         let role: K3sRole
+        var apiAddress: NodeAddress?
+        if let address = assignment.apiAddress { apiAddress = try NodeAddress(address.description) }
         switch assignment.role {
         case .founder:
             role = .foundingServer(
                 .init(
                     token: token, isHighlyAvailable: assignment.highAvailability,
-                    externalDatastore: externalDatastore))
+                    externalDatastore: externalDatastore,
+                    standby: assignment.hasStandby ? apiAddress.map { ServerURL(address: $0) } : nil))
         case .server:
             role = .server(
                 .init(
@@ -128,10 +166,9 @@ extension K3sRunner.Node {
             network = .init(
                 address: try NodeAddress(assignment.address.description), interface: interface)
         }
-        var apiAddress: NodeAddress?
-        if let address = assignment.apiAddress { apiAddress = try NodeAddress(address.description) }
         return try DesiredState(
-            role: role, facts: NodeFacts(name: name, network: network, apiAddress: apiAddress),
+            role: role, epoch: assignment.epoch,
+            facts: NodeFacts(name: name, network: network, apiAddress: apiAddress),
             settings: settings, layout: layout, supervision: supervision)
     }
 }

@@ -1,0 +1,120 @@
+"""K3s is kept as it should be: files that others change, settings that change, a server that is gone."""
+
+import os
+import signal
+import tempfile
+import time
+import unittest
+
+from lab import program
+from lab.cluster import DROP_IN
+from lab.network import Network
+from lab.node import Node
+from lab.status import Status
+from lab.waiting import wait_until
+
+CONFIG = """#cloud-config
+p2p:
+  disable_dht: true
+  minimum_nodes: 1
+  network_token: "{token}"
+"""
+RECORD = "usr/local/.kairos/p2p/k3s.cluster"
+SECRET = "s3cret-of-the-test"
+
+
+class ReconcileTests(unittest.TestCase):
+    def setUp(self):
+        directory = tempfile.TemporaryDirectory(prefix="reconcile-")
+        self.addCleanup(directory.cleanup)
+        network = Network("reconcile")
+        network.__enter__()
+        self.addCleanup(network.close)
+        namespace, _ = network.add()
+        self.config = CONFIG.format(token=program.new_token())
+        self.node = Node(os.path.join(directory.name, "node"), namespace, self.config)
+        self.node.start()
+        self.wait(self.is_ready, "the node to be ready", 60)
+
+    def wait(self, condition, what, seconds=30):
+        return wait_until(condition, lambda: f"{what}\n{self.node.status()}\n{self.node.log()}", seconds)
+
+    def is_ready(self):
+        status = Status(self.node.status())
+        return status.own.get("state") == "ready" and self.node.k3s_record()
+
+    def restart_agent(self):
+        self.node.stop()
+        self.node.start()
+
+    def test_a_file_that_others_change_or_delete_is_put_back(self):
+        node, path = self.node, self.node.path(DROP_IN)
+        right, starts = node.read(DROP_IN), node.k3s_starts()
+        for change in (lambda: os.remove(path), lambda: node.write(DROP_IN, f'token: "{SECRET}"\n')):
+            change()
+            self.wait(lambda: node.read(DROP_IN) == right, "the drop-in to be put back", 75)
+        self.assertEqual(os.stat(path).st_mode & 0o777, 0o600)
+        self.assertEqual(node.k3s_starts(), starts, "K3s read none of it, so nothing is restarted")
+        log = node.read("agent.log")
+        self.assertIn("rewrite ", log)
+        self.assertIn("token: *** → ***", log)
+        self.assertNotIn(SECRET, log)
+
+    def test_changed_arguments_are_applied_with_one_restart(self):
+        node = self.node
+        self.assertIn("epoch 1\nrole server\n", node.read(RECORD))
+        # As the agent's end is K3s' end below a root, both starts are counted from here.
+        before = node.k3s_starts()
+        node.write("oem/90_custom.yaml", self.config + f'k3s:\n  args:\n    - "--agent-token={SECRET}"\n')
+        self.restart_agent()
+        self.wait(
+            lambda: self.is_ready() and node.k3s_record()["settings"].get("agent-token") == SECRET,
+            "K3s to have the argument", 60,
+        )  # fmt: skip
+        time.sleep(3)
+        self.assertEqual(node.k3s_starts(), before + 1)
+        self.assertNotIn(SECRET, node.read("agent.log"))
+
+    def test_k3s_that_is_killed_comes_back(self):
+        node, starts = self.node, self.node.k3s_starts()
+        os.kill(node.k3s_record()["pid"], signal.SIGKILL)
+        self.wait(lambda: node.k3s_starts() == starts + 1 and self.is_ready(), "K3s to run again")
+
+    def test_data_of_a_later_epoch_are_left_alone(self):
+        node = self.node
+        node.stop()
+        starts = node.k3s_starts()
+        node.write(RECORD, "kairos-k3s-cluster 1\nepoch 9\nrole server\nend\n")
+        node.start()
+        self.wait(lambda: any("epoch 9" in line for line in Status(node.status()).waiting()), "the wait to be told")
+        self.assertEqual(node.k3s_starts(), starts)
+        self.assertIn("epoch 9", node.read(RECORD))
+
+    def test_data_of_a_former_epoch_are_set_aside_and_kept(self):
+        node, data = self.node, "var/lib/rancher/k3s"
+        node.stop()
+        token = node.read(data + "/server/token")
+        node.write(RECORD, "kairos-k3s-cluster 1\nepoch 0\nrole server\ndatastore sqlite\nend\n")
+        node.start()
+        self.wait(lambda: "epoch 1\n" in (node.read(RECORD) or "") and self.is_ready(), "K3s with data of its own", 60)
+        aside = [name for name in os.listdir(node.path(data)) if name.startswith("server.epoch-0.")]
+        self.assertEqual(len(aside), 1)
+        self.assertEqual(node.read(f"{data}/{aside[0]}/token"), token)
+        self.assertNotEqual(node.read(data + "/server/token"), token)
+
+    def test_a_founder_that_lost_its_data_does_not_found_again(self):
+        node = self.node
+        node.stop()
+        starts = node.k3s_starts()
+        os.rename(node.path("var/lib/rancher/k3s/server"), node.path("var/lib/lost"))
+        node.start()
+        self.wait(
+            lambda: any("which is gone" in line for line in Status(node.status()).waiting()), "the loss to be told"
+        )
+        self.assertEqual(node.k3s_starts(), starts)
+        os.rename(node.path("var/lib/lost"), node.path("var/lib/rancher/k3s/server"))
+        self.wait(self.is_ready, "K3s with its data back", 60)
+
+
+if __name__ == "__main__":
+    unittest.main()
