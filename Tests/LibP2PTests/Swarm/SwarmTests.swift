@@ -239,7 +239,11 @@ struct SwarmTests {
         try await channel.closeFuture.get()
         var heard = try await answer.futureResult.get()
         var last: YamuxHeader?
-        while let header = try YamuxHeader(reading: &heard) { last = header }
+        while let header = try YamuxHeader(reading: &heard) {
+            last = header
+            // A server that has begun to ask who we are has sent more than headers.
+            if header.type == .data { _ = heard.readSlice(length: min(Int(header.length), heard.readableBytes)) }
+        }
         #expect(last == YamuxHeader(type: .goAway, flags: [], streamID: 0, length: 1))
         try await server.events.waitForDisconnect(from: identity.peerID)
         try await server.swarm.shutDown().get()
