@@ -15,6 +15,8 @@ package struct DesiredState: Hashable, Sendable {
             case config
             case environment
             case unit
+            /// What the cluster applies; K3s reads it while it runs.
+            case manifest
         }
 
         /// The absolute path.
@@ -39,6 +41,12 @@ package struct DesiredState: Hashable, Sendable {
     package let environment: EnvironmentFile
     /// Files of ours that must not.
     package let absent: [String]
+    /// The role that the operator's hooks know it by; nil where none are run.
+    package let hookRole: String?
+    /// Manifests that the cluster is to have.
+    package let manifests: [File]
+    /// Manifests that must not be, removed only if they are ours.
+    package let absentManifests: [String]
     /// Drop-ins that stock Kairos may have left, removed only if they have its shape.
     package let stockOverrides: [String]
     /// What the operator should know about the settings.
@@ -60,7 +68,7 @@ package struct DesiredState: Hashable, Sendable {
     package init(
         role: K3sRole, facts: NodeFacts, settings: UserSettings = UserSettings(),
         layout: K3sLayout = K3sLayout(),
-        supervision: Supervision
+        supervision: Supervision, kubeVIP: KubeVIP? = nil, hookRole: String? = nil
     ) throws(K3sConfigurationError) {
         let command = role.command
         let block = settings.block(for: command)
@@ -72,6 +80,12 @@ package struct DesiredState: Hashable, Sendable {
         self.config = settled.config
         self.environment = environment
         self.warnings = settled.warnings
+        let manifests = command == .server ? kubeVIP?.files(in: layout) ?? [] : []
+        self.manifests = manifests
+        self.hookRole = hookRole
+        self.absentManifests = KubeVIP.places(in: layout).filter { path in
+            !manifests.contains { $0.path == path }
+        }
 
         // Where the user chose another interface, ours is nothing to wait for.
         self.interface = settled.config["flannel-iface"] == nil ? nil : facts.network?.interface
@@ -109,7 +123,7 @@ package struct DesiredState: Hashable, Sendable {
                 commandLine: overridesCommandLine ? [binary] + arguments : nil)
             files.append(File(path: layout.unitDropIn(command), purpose: .unit, content: unit.rendered()))
         }
-        return files
+        return files + manifests
     }
 
     /// How a child process runs K3s with `binary`.

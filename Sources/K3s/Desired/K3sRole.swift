@@ -6,6 +6,8 @@ package enum K3sRole: Hashable, Sendable {
     case server(Join)
     /// A node without control plane.
     case agent(Join)
+    /// What the cloud-config asks for by hand and nothing besides: no election, nothing generated.
+    case asGiven(K3sCommand)
 
     /// How the cluster is founded.
     package struct Founding: Hashable, Sendable {
@@ -51,6 +53,7 @@ package enum K3sRole: Hashable, Sendable {
         switch self {
         case .foundingServer, .server: .server
         case .agent: .agent
+        case .asGiven(let command): command
         }
     }
 }

@@ -41,6 +41,9 @@ enum FileChange {
         case .environment:
             // Which of the user's variables are secret is not ours to guess.
             return EnvironmentFile.parse(content).mapValues { ($0, mask) }
+        case .manifest:
+            // That it is another one says enough: the cluster shows what is in it.
+            return ["content": (content, "\(content.utf8.count) bytes")]
         case .unit:
             var settings: [String: Setting] = [:]
             for line in content.split(separator: "\n") where !line.hasPrefix("#") && !line.hasPrefix("[") {

@@ -87,6 +87,13 @@ package struct Plan: Hashable, Sendable {
             changes.append("remove \(path)")
             if path.hasSuffix(".conf") { changesUnit = true }
         }
+        for path in desired.absentManifests {
+            guard case .regular(let content, _) = observation.files[path], KubeVIP.isOurs(content) else {
+                continue
+            }
+            actions.append(.remove(path: path))
+            changes.append("remove \(path)")
+        }
         for path in desired.stockOverrides {
             guard case .regular(let content, _) = observation.files[path], StockOverride.isOne(content) else {
                 continue
