@@ -18,11 +18,15 @@ package final class K3sRunner: Sendable {
         package let externalDatastore: String?
         package let layout: K3sLayout
         package let supervision: DesiredState.Supervision
+        /// What carries the servers' address on a network without the VPN.
+        package let kubeVIP: KubeVIP?
 
         package init(
             name: NodeName, interface: String, carriesKubernetes: Bool, settings: UserSettings,
-            externalDatastore: String?, layout: K3sLayout, supervision: DesiredState.Supervision
+            externalDatastore: String?, layout: K3sLayout, supervision: DesiredState.Supervision,
+            kubeVIP: KubeVIP? = nil
         ) {
+            self.kubeVIP = kubeVIP
             self.name = name
             self.interface = interface
             self.carriesKubernetes = carriesKubernetes
@@ -44,10 +48,13 @@ package final class K3sRunner: Sendable {
     private let logger: Logger
     private let state = Mutex(State())
 
-    package init(node: Node, manager: any ServiceManager, time: any TimeSource, logger: Logger) {
+    package init(
+        node: Node, manager: any ServiceManager, time: any TimeSource, hooks: HookRunner? = nil,
+        logger: Logger
+    ) {
         self.node = node
         self.logger = logger
-        controller = K3sController(manager: manager, time: time, logger: logger)
+        controller = K3sController(manager: manager, time: time, hooks: hooks, logger: logger)
     }
 
     /// What K3s last reported.
@@ -61,11 +68,22 @@ package final class K3sRunner: Sendable {
 
     /// Makes K3s what `assignment` says, as soon as it can be.
     package func assign(_ assignment: K3sAssignment) {
+        desire(epoch: assignment.epoch) { () throws(K3sConfigurationError) in
+            try node.desiredState(of: assignment)
+        }
+    }
+
+    /// Makes K3s what the cloud-config asks for by hand, and nothing besides.
+    package func runAsGiven(_ command: K3sCommand) {
+        desire(epoch: nil) { () throws(K3sConfigurationError) in try node.desiredState(asGiven: command) }
+    }
+
+    private func desire(epoch: UInt64?, _ make: () throws(K3sConfigurationError) -> DesiredState) {
         do throws(K3sConfigurationError) {
-            let desired = try node.desiredState(of: assignment)
+            let desired = try make()
             state.withLock {
                 $0.failure = nil
-                $0.epoch = assignment.epoch
+                $0.epoch = epoch
             }
             Task { await controller.desire(desired) }
         } catch {
@@ -102,6 +120,15 @@ package final class K3sRunner: Sendable {
 }
 
 extension K3sRunner.Node {
+    /// What the cloud-config's own words make of K3s on this node.
+    ///
+    /// - Throws: `K3sConfigurationError` when K3s would refuse them.
+    package func desiredState(asGiven command: K3sCommand) throws(K3sConfigurationError) -> DesiredState {
+        try DesiredState(
+            role: .asGiven(command), facts: NodeFacts(name: name, network: nil), settings: settings,
+            layout: layout, supervision: supervision)
+    }
+
     /// What `assignment` makes of K3s on this node.
     ///
     /// - Throws: `K3sConfigurationError` when no configuration could work: a token or an address that K3s
@@ -131,7 +158,11 @@ extension K3sRunner.Node {
         var apiAddress: NodeAddress?
         if let address = assignment.apiAddress { apiAddress = try NodeAddress(address.description) }
         return try DesiredState(
-            role: role, facts: NodeFacts(name: name, network: network, apiAddress: apiAddress),
-            settings: settings, layout: layout, supervision: supervision)
+            role: role,
+            facts: NodeFacts(
+                name: name, network: network, apiAddress: apiAddress,
+                certificateNames: kubeVIP.map { [$0.address] } ?? []),
+            settings: settings, layout: layout, supervision: supervision, kubeVIP: kubeVIP,
+            hookRole: assignment.role.stockName(highAvailability: assignment.highAvailability))
     }
 }
