@@ -19,8 +19,9 @@ struct KairosAgent: AsyncParsableCommand {
             take an address each, elect a K3s server and join it. See `kairos-agent p2p status` for how far a \
             machine has come and what it waits for.
 
-            Exit codes: 0 done, 64 wrong usage, 65 wrong data, 66 no input, 69 the agent is not running, \
-            73 cannot create a file, 74 input or output error, 77 no permission, 78 wrong configuration.
+            Exit codes: 0 done, 64 wrong usage, 65 wrong data, 66 no input, 68 no such node, \
+            69 the agent is not running or cannot do it, 73 cannot create a file, 74 input or output error, \
+            75 not done yet, 77 no permission, 78 wrong configuration.
             """,
         version: AgentVersion.current,
         subcommands: [StartCommand.self, P2PCommand.self, UUIDCommand.self, VersionCommand.self])

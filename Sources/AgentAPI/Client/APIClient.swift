@@ -21,6 +21,8 @@ package struct APIClient: Sendable {
         case timedOut(socket: String)
         /// The answer is not what an agent says.
         case badAnswer(String)
+        /// The agent does not take the request.
+        case refused(status: Int, String)
 
         package var description: String {
             switch self {
@@ -28,6 +30,7 @@ package struct APIClient: Sendable {
             case .forbidden(let socket): "the socket \(socket) may not be opened; run this as root"
             case .timedOut(let socket): "the agent does not answer on \(socket)"
             case .badAnswer(let text): "the agent's answer cannot be used: \(text)"
+            case .refused(let status, let text): "the agent refuses: \(text) (HTTP status \(status))"
             }
         }
 
@@ -37,6 +40,7 @@ package struct APIClient: Sendable {
             case .notRunning, .timedOut: 69
             case .forbidden: 77
             case .badAnswer: 76
+            case .refused(let status, _): status == 403 ? 77 : 69
             }
         }
     }
@@ -84,10 +88,22 @@ package struct APIClient: Sendable {
         }
     }
 
+    /// One request to be sent.
+    struct APIRequest: Sendable {
+        var method = HTTPMethod.GET
+        var path: String
+        var body: [UInt8] = []
+    }
+
     /// The HTTP status and the body of the answer to `GET path`.
     package func get(_ path: String) async throws(Problem) -> (Int, ByteBuffer) {
+        try await exchange(.init(path: path))
+    }
+
+    /// The HTTP status and the body of the answer to `request`.
+    func exchange(_ request: APIRequest) async throws(Problem) -> (Int, ByteBuffer) {
         do {
-            return try await exchange(path)
+            return try await send(request)
         } catch let problem as Problem {
             throw problem
         } catch let error as IOError {
@@ -105,7 +121,7 @@ package struct APIClient: Sendable {
         }
     }
 
-    private func exchange(_ path: String) async throws -> (Int, ByteBuffer) {
+    private func send(_ request: APIRequest) async throws -> (Int, ByteBuffer) {
         let loop = eventLoopGroup.any()
         let answer = loop.makePromise(of: (Int, ByteBuffer).self)
         let connected = ClientBootstrap(group: loop)
@@ -114,7 +130,7 @@ package struct APIClient: Sendable {
                 channel.eventLoop.makeCompletedFuture {
                     try channel.pipeline.syncOperations.addHTTPClientHandlers()
                     try channel.pipeline.syncOperations.addHandler(
-                        ExchangeHandler(path: path, limit: Self.maximumAnswer, answer: answer))
+                        ExchangeHandler(request: request, limit: Self.maximumAnswer, answer: answer))
                 }
             }
             .connect(unixDomainSocketPath: socket.path)
@@ -134,22 +150,31 @@ private final class ExchangeHandler: ChannelInboundHandler {
     typealias InboundIn = HTTPClientResponsePart
     typealias OutboundOut = HTTPClientRequestPart
 
-    private let path: String
+    private let request: APIClient.APIRequest
     private let limit: Int
     private let answer: EventLoopPromise<(Int, ByteBuffer)>
     private var status = 0
     private var body = ByteBuffer()
 
-    init(path: String, limit: Int, answer: EventLoopPromise<(Int, ByteBuffer)>) {
-        self.path = path
+    init(request: APIClient.APIRequest, limit: Int, answer: EventLoopPromise<(Int, ByteBuffer)>) {
+        self.request = request
         self.limit = limit
         self.answer = answer
     }
 
     func channelActive(context: ChannelHandlerContext) {
-        let headers: HTTPHeaders = ["host": "localhost", "connection": "close"]
-        let head = HTTPRequestHead(version: .http1_1, method: .GET, uri: path, headers: headers)
+        var headers: HTTPHeaders = ["host": "localhost", "connection": "close"]
+        if !request.body.isEmpty {
+            headers.add(name: "content-type", value: "application/json")
+            headers.add(name: "content-length", value: String(request.body.count))
+        }
+        let head = HTTPRequestHead(
+            version: .http1_1, method: request.method, uri: request.path, headers: headers)
         context.write(wrapOutboundOut(.head(head)), promise: nil)
+        if !request.body.isEmpty {
+            let body = context.channel.allocator.buffer(bytes: request.body)
+            context.write(wrapOutboundOut(.body(.byteBuffer(body))), promise: nil)
+        }
         context.writeAndFlush(wrapOutboundOut(.end(nil)), promise: nil)
     }
 

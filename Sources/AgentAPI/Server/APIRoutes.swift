@@ -19,7 +19,7 @@ struct APIAnswer: Hashable {
     }
 }
 
-/// Which answer belongs to which path. It reads, and changes nothing.
+/// Which answer belongs to which path. Only the paths of `OperatorRoutes` change anything.
 ///
 /// | path | answer |
 /// |---|---|
@@ -31,10 +31,32 @@ struct APIRoutes: Sendable {
     let statusSource: any StatusSource
     let ledgerSource: any LedgerSource
     let clock: any TimeSource
+    /// What takes the operator's words; nil where none are taken.
+    var operatorRoutes: OperatorRoutes?
 
-    /// The answer to a request, whose path still has its percent escapes.
-    func answer(method: String, path: String) async -> APIAnswer {
+    /// The largest body that a request may have, in bytes.
+    func maximumBody(method: String, path: String) -> Int {
+        guard method == "POST", let segments = Self.segments(of: path), OperatorRoutes.isPath(segments) else {
+            return 0
+        }
+        return OperatorRoutes.maximumBody
+    }
+
+    /// The answer to a request, whose path still has its percent escapes. `mayChange` says whether who asks
+    /// may change anything.
+    func answer(method: String, path: String, body: [UInt8] = [], mayChange: Bool = false) async -> APIAnswer
+    {
         guard let segments = Self.segments(of: path) else { return .failure(400, "Bad Request") }
+        if let operatorRoutes, OperatorRoutes.isPath(segments) {
+            switch method {
+            case "POST":
+                guard mayChange else { return .failure(403, "Forbidden") }
+                return await operatorRoutes.ask(segments[2], body: body)
+            case "GET", "HEAD":
+                return await operatorRoutes.tell(segments[2], node: Self.query("node", of: path))
+            default: return .failure(405, "Method Not Allowed")
+            }
+        }
         guard let route = Route(segments) else { return .failure(404, "Not Found") }
         guard method == "GET" || method == "HEAD" else { return .failure(405, "Method Not Allowed") }
         do {
@@ -110,6 +132,17 @@ struct APIRoutes: Sendable {
         }
         if segments.last == "" { segments.removeLast() }
         return segments
+    }
+
+    /// The value of `name` in the query of a path, unescaped; nil when there is none or its escapes are broken.
+    static func query(_ name: String, of path: String) -> String? {
+        guard let mark = path.utf8.firstIndex(of: UInt8(ascii: "?")) else { return nil }
+        for pair in path.utf8[path.utf8.index(after: mark)...].split(separator: UInt8(ascii: "&")) {
+            let parts = pair.split(
+                separator: UInt8(ascii: "="), maxSplits: 1, omittingEmptySubsequences: false)
+            if parts.count == 2, unescaped(parts[0]) == name { return unescaped(parts[1]) }
+        }
+        return nil
     }
 
     private static func unescaped(_ part: Substring.UTF8View) -> String? {

@@ -4,9 +4,10 @@ package import Logging
 package import NIOCore
 package import Timing
 
-/// Serves the API over HTTP on a unix socket, read-only, for as long as `run()` lasts.
+/// Serves the API over HTTP on a unix socket, for as long as `run()` lasts.
 ///
-/// Whoever can open the socket may ask: its mode is 0600. Bounded are the connections, the sizes of
+/// Whoever can open the socket may ask: its mode is 0600. Only root and the user that the agent runs as may
+/// change anything, whatever becomes of the mode. Bounded are the connections, the sizes of
 /// requests, and the time that a silent connection is kept. While it serves, it keeps the last status on
 /// disk, so that `p2p status` can still tell it when the agent is gone.
 package struct APIServer: Sendable {
@@ -24,13 +25,17 @@ package struct APIServer: Sendable {
 
     /// Makes a server that listens on `socket` and asks `status` and `ledger` for what it tells.
     ///
+    /// - Parameter commands: what carries the operator's words out; nil where none are taken.
     /// - Parameter idleTimeout: how long a connection is kept on which no request begins or ends.
     package init(
-        socket: UnixSocket, status: any StatusSource, ledger: any LedgerSource, clock: any TimeSource,
-        eventLoopGroup: any EventLoopGroup, idleTimeout: TimeAmount = .seconds(30), logger: Logger
+        socket: UnixSocket, status: any StatusSource, ledger: any LedgerSource,
+        commands: (any OperatorCommands)? = nil, clock: any TimeSource, eventLoopGroup: any EventLoopGroup,
+        idleTimeout: TimeAmount = .seconds(30), logger: Logger
     ) {
         self.socket = socket
-        routes = APIRoutes(statusSource: status, ledgerSource: ledger, clock: clock)
+        routes = APIRoutes(
+            statusSource: status, ledgerSource: ledger, clock: clock,
+            operatorRoutes: commands.map { OperatorRoutes(commands: $0, statusSource: status) })
         record = StatusRecord(besideSocket: socket)
         self.eventLoopGroup = eventLoopGroup
         self.idleTimeout = idleTimeout
@@ -89,27 +94,43 @@ package struct APIServer: Sendable {
     }
 
     private func respond(to request: Request, _ context: APIRequestContext) async -> Response {
-        let hasBody =
-            request.headers[.transferEncoding] != nil
-            || !["0", nil].contains(request.headers[.contentLength])
-        // Nothing here takes a body, and nothing is gained by reading one.
-        let answer =
-            hasBody
-            ? APIAnswer.failure(413, "Content Too Large")
-            : await routes.answer(method: request.method.rawValue, path: request.uri.string)
+        let method = request.method.rawValue
+        let limit = routes.maximumBody(method: method, path: request.uri.string)
+        let answer: APIAnswer
+        var hasUnreadBody = false
+        if let body = await Self.body(of: request, upTo: limit) {
+            let mayChange = method == "POST" ? await PeerCredentials.mayChange(over: context.channel) : false
+            answer = await routes.answer(
+                method: method, path: request.uri.string, body: body, mayChange: mayChange)
+        } else {
+            // Nothing is gained by reading it to its end.
+            hasUnreadBody = true
+            answer = .failure(413, "Content Too Large")
+        }
         var headers: HTTPFields = [.contentType: "application/json"]
-        if hasBody { headers[.connection] = "close" }
+        if hasUnreadBody { headers[.connection] = "close" }
         let status = HTTPResponse.Status(code: answer.status)
         let bytes = ByteBuffer(string: answer.body)
         if request.method == .head { return Response(status: status, headers: headers) }
-        let channel = context.channel
+        let (channel, closes) = (context.channel, hasUnreadBody)
         return Response(
             status: status, headers: headers,
             body: .init(contentLength: bytes.readableBytes) { writer in
                 try await writer.write(bytes)
                 try await writer.finish(nil)
-                if hasBody { channel.close(promise: nil) }
+                if closes { channel.close(promise: nil) }
             })
+    }
+
+    /// The body of a request; nil when it has more than `limit` bytes or does not come whole.
+    private static func body(of request: Request, upTo limit: Int) async -> [UInt8]? {
+        let announced = request.headers[.contentLength]
+        if announced ?? "0" == "0", request.headers[.transferEncoding] == nil { return [] }
+        // A body that is not wanted, or is too large by its own word, is not read at all.
+        guard limit > 0, (announced.flatMap(Int.init) ?? 0) <= limit,
+            let body = try? await request.body.collect(upTo: limit)
+        else { return nil }
+        return Array(body.readableBytesView)
     }
 
     /// What becomes of the socket while a server runs.

@@ -23,6 +23,11 @@ package enum DataTransition: Hashable, Sendable {
 
     /// Decides for what was observed.
     package init(_ observation: Observation, to desired: DesiredState) {
+        // What the user sets up by hand belongs to no cluster that was agreed on.
+        if case .asGiven = desired.role {
+            self = .settled
+            return
+        }
         let role = desired.role.recorded
         let epoch = desired.epoch
         switch observation.record {
@@ -82,6 +87,7 @@ extension K3sRole {
         switch self {
         case .foundingServer, .server: .server
         case .agent: .agent
+        case .asGiven(let command): command == .server ? .server : .agent
         case .left: .left
         }
     }

@@ -40,7 +40,11 @@ struct ConfigBuilder {
 
     consuming func build() throws(K3sConfigurationError) -> Settled {
         try addJoinData()
-        if !block.replacesArguments { try addGenerated() }
+        if case .asGiven(let command) = role {
+            if command == .server, block.embeddedRegistry { try put("embedded-registry", .bool(true)) }
+        } else if !block.replacesArguments {
+            try addGenerated()
+        }
         try checkArguments()
         return Settled(
             config: config, arguments: leading + arguments.words, warnings: warnings,
@@ -73,7 +77,7 @@ struct ConfigBuilder {
         case .agent(let join):
             try put("token", .string(join.token.secret))
             try put("server", .string(join.server.text))
-        case .left: break
+        case .left, .asGiven: break
         }
         if arguments.sets("token"), arguments.value(of: "token")?.isEmpty ?? true {
             throw .tokenMissing(command: command)
@@ -146,6 +150,7 @@ struct ConfigBuilder {
             }
         }
         let setsNetwork = [userSets("node-ip"), userSets("flannel-iface")]
+        if case .asGiven = role { return }
         let generatesNetwork = facts.network != nil && !block.replacesArguments
         if !generatesNetwork, setsNetwork.contains(true), setsNetwork.contains(false) {
             warn(

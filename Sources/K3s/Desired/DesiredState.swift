@@ -17,6 +17,8 @@ package struct DesiredState: Hashable, Sendable {
             case unit
             /// The agent's word that the unit may start.
             case permit
+            /// What the cluster applies; K3s reads it while it runs.
+            case manifest
         }
 
         /// The absolute path.
@@ -43,6 +45,12 @@ package struct DesiredState: Hashable, Sendable {
     package let environment: EnvironmentFile
     /// Files of ours that must not.
     package let absent: [String]
+    /// The role that the operator's hooks know it by; nil where none are run.
+    package let hookRole: String?
+    /// Manifests that the cluster is to have.
+    package let manifests: [File]
+    /// Manifests that must not be, removed only if they are ours.
+    package let absentManifests: [String]
     /// Drop-ins that stock Kairos may have left, removed only if they have its shape.
     package let stockOverrides: [String]
     /// What the operator should know about the settings.
@@ -67,7 +75,7 @@ package struct DesiredState: Hashable, Sendable {
     package init(
         role: K3sRole, epoch: UInt64 = 1, facts: NodeFacts, settings: UserSettings = UserSettings(),
         layout: K3sLayout = K3sLayout(),
-        supervision: Supervision
+        supervision: Supervision, kubeVIP: KubeVIP? = nil, hookRole: String? = nil
     ) throws(K3sConfigurationError) {
         let command = role.command
         let block = settings.block(for: command)
@@ -81,6 +89,12 @@ package struct DesiredState: Hashable, Sendable {
         self.config = settled.config
         self.environment = environment
         self.warnings = settled.warnings
+        let manifests = command == .server ? kubeVIP?.files(in: layout) ?? [] : []
+        self.manifests = manifests
+        self.hookRole = hookRole
+        self.absentManifests = KubeVIP.places(in: layout).filter { path in
+            !manifests.contains { $0.path == path }
+        }
 
         // Where the user chose another interface, ours is nothing to wait for.
         self.interface = settled.config["flannel-iface"] == nil ? nil : facts.network?.interface
@@ -117,6 +131,9 @@ package struct DesiredState: Hashable, Sendable {
         var absent = [layout.dropIn, layout.environmentFile, layout.appliedRecord]
         if case .systemd = supervision { absent += K3sCommand.allCases.map(layout.unitDropIn) }
         self.absent = absent
+        manifests = []
+        absentManifests = KubeVIP.places(in: layout)
+        hookRole = nil
         stockOverrides = []
         warnings = []
         fingerprint = Fingerprint()
@@ -138,7 +155,7 @@ package struct DesiredState: Hashable, Sendable {
         switch role {
         case .foundingServer(let founding): founding.externalDatastore != nil
         case .server(let join): join.externalDatastore != nil
-        case .agent, .left: false
+        case .agent, .asGiven, .left: false
         }
     }
 
@@ -164,7 +181,7 @@ package struct DesiredState: Hashable, Sendable {
                 commandLine: overridesCommandLine ? [binary] + arguments : nil)
             files.append(File(path: layout.unitDropIn(command), purpose: .unit, content: unit.rendered()))
         }
-        return files
+        return files + manifests
     }
 
     /// How a child process runs K3s with `binary`.

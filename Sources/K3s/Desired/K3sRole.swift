@@ -8,6 +8,8 @@ package enum K3sRole: Hashable, Sendable {
     case agent(Join)
     /// None: the node left the cluster, or was forgotten by it.
     case left
+    /// What the cloud-config asks for by hand and nothing besides: no election, nothing generated.
+    case asGiven(K3sCommand)
 
     /// How the cluster is founded.
     package struct Founding: Hashable, Sendable {
@@ -54,6 +56,7 @@ package enum K3sRole: Hashable, Sendable {
         switch self {
         case .foundingServer, .server, .left: .server
         case .agent: .agent
+        case .asGiven(let command): command
         }
     }
 }

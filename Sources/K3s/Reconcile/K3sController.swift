@@ -8,6 +8,7 @@ package actor K3sController {
     private let manager: any ServiceManager
     private let time: any TimeSource
     private let logger: Logger
+    private let hooks: HookRunner?
     private var reconciler = K3sReconciler()
     private var desired: DesiredState?
     private var inbox: [K3sReconciler.Input] = []
@@ -20,7 +21,13 @@ package actor K3sController {
     private static let reportedLines = 10
 
     /// Makes a controller of services that `manager` runs. Nothing happens before `run`.
-    package init(manager: any ServiceManager, time: any TimeSource = SystemTime(), logger: Logger) {
+    ///
+    /// - Parameter hooks: runs the operator's hooks at their moments; nil where there are none.
+    package init(
+        manager: any ServiceManager, time: any TimeSource = SystemTime(), hooks: HookRunner? = nil,
+        logger: Logger
+    ) {
+        self.hooks = hooks
         self.manager = manager
         self.time = time
         self.logger = logger
@@ -62,6 +69,7 @@ package actor K3sController {
     /// Keeps K3s as desired until the task is cancelled; to be called once. Its end touches neither files
     /// nor services; `shutDown` of the manager does that.
     package func run() async {
+        await hooks?.run(.bootstrap)
         let changes = await manager.changes()
         await withTaskGroup { group in
             group.addTask { for await _ in changes { await self.put(.changed) } }
@@ -167,6 +175,10 @@ package actor K3sController {
                 Self.look(at: desired, own: own, other: other)
             }
             observation.lastLines = lines
+            // A role that is taken up later has the same moment as the first one.
+            if observation.isDeployed, own.activity == .active, let role = desired.hookRole {
+                await hooks?.run(.after(role: role))
+            }
             inbox.insert(.observed(observation), at: 0)
         } catch {
             let failure = error as? ServiceError ?? .unavailable("\(error)")
@@ -183,7 +195,7 @@ package actor K3sController {
         observation.binary = layout.binaries.first(where: FileSystem.isProgram)
         let ours = desired.files(binary: observation.binary ?? layout.binaries[0]).map(\.path)
         let permits = K3sCommand.allCases.map(layout.startPermit)
-        for path in ours + desired.absent + desired.stockOverrides + permits {
+        for path in ours + desired.absent + desired.absentManifests + desired.stockOverrides + permits {
             observation.files[path] = FileSystem.state(of: path)
         }
         let names = FileSystem.names(in: layout.configFolder).filter { name in
@@ -230,6 +242,7 @@ package actor K3sController {
     private func carryOut(_ actions: [Plan.Action], _ desired: DesiredState) async {
         var done: [Plan.Action] = []
         var failure: K3sReconciler.Failure?
+        if let role = desired.hookRole, !actions.isEmpty { await hooks?.run(.before(role: role)) }
         for action in actions {
             do throws(K3sReconciler.Failure) {
                 try await carryOut(action, desired)
@@ -248,7 +261,9 @@ package actor K3sController {
         case .write(let file): try await write(file.content, to: file.path)
         case .remove(let path): try await onDisk { () throws(FileError) in try FileSystem.remove(path) }
         case .recordApplied(let fingerprint): try await write(fingerprint, to: desired.layout.appliedRecord)
-        case .markDeployed: try await write("", to: desired.layout.sentinel)
+        case .markDeployed:
+            if let role = desired.hookRole { await hooks?.run(.after(role: role)) }
+            try await write("", to: desired.layout.sentinel)
         case .recordCluster(let record):
             try await write(record.rendered(), to: desired.layout.clusterRecord)
         case .setAside(let remains, let epoch):

@@ -249,6 +249,13 @@ package struct Plan: Hashable, Sendable {
             diffs.append(ConfigurationDiff(removing: path))
             if path.hasSuffix(".conf") { changesUnit = true }
         }
+        for path in desired.absentManifests {
+            guard case .regular(let content, _) = observation.files[path], KubeVIP.isOurs(content) else {
+                continue
+            }
+            actions.append(.remove(path: path))
+            diffs.append(ConfigurationDiff(removing: path))
+        }
         for path in desired.stockOverrides {
             guard case .regular(let content, _) = observation.files[path], StockOverride.isOne(content) else {
                 continue

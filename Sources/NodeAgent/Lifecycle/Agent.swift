@@ -35,6 +35,10 @@ package enum Agent {
         }
         let logger = logger(for: configuration)
         for warning in configuration.warnings { logger.warning("\(warning)") }
+        if configuration.p2p?.networkToken == nil, let command = configuration.givenCommand {
+            return try await Standalone.run(
+                command, paths: paths, configuration: configuration, stopTimeout: stopTimeout, logger: logger)
+        }
         let settings = try NodeSettings(configuration)
         for warning in settings.unused { logger.warning("\(warning)") }
         let lock: InstanceLock

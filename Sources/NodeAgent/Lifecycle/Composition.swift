@@ -114,7 +114,11 @@ struct Composition: Sendable {
                 interface: settings.interface, carriesKubernetes: settings.carriesKubernetes,
                 settings: settings.userSettings, externalDatastore: settings.externalDatastore,
                 layout: layout,
-                supervision: supervision), manager: manager, time: time, logger: logger)
+                supervision: supervision, kubeVIP: settings.kubeVIP), manager: manager, time: time,
+            hooks: HookRunner(
+                layout: HookLayout(layout), supervision: supervision, time: time, logger: logger),
+            logger: logger)
+        if let command = settings.givenCommand { k3s.runAsGiven(command) }
         let probe = ReadyProbe(layout: layout)
         var lease: LeaseService?
         if let apiAddress = settings.claim.apiAddress {
@@ -407,7 +411,7 @@ struct Composition: Sendable {
 }
 
 /// One closure as a service.
-private struct ClosureService: ServiceLifecycle.Service {
+struct ClosureService: ServiceLifecycle.Service {
     let body: @Sendable () async throws -> Void
 
     func run() async throws { try await body() }

@@ -18,11 +18,15 @@ package final class K3sRunner: Sendable {
         package let externalDatastore: String?
         package let layout: K3sLayout
         package let supervision: DesiredState.Supervision
+        /// What carries the servers' address on a network without the VPN.
+        package let kubeVIP: KubeVIP?
 
         package init(
             name: NodeName, interface: String, carriesKubernetes: Bool, settings: UserSettings,
-            externalDatastore: String?, layout: K3sLayout, supervision: DesiredState.Supervision
+            externalDatastore: String?, layout: K3sLayout, supervision: DesiredState.Supervision,
+            kubeVIP: KubeVIP? = nil
         ) {
+            self.kubeVIP = kubeVIP
             self.name = name
             self.interface = interface
             self.carriesKubernetes = carriesKubernetes
@@ -54,10 +58,13 @@ package final class K3sRunner: Sendable {
     private let logger: Logger
     private let state = Mutex(State())
 
-    package init(node: Node, manager: any ServiceManager, time: any TimeSource, logger: Logger) {
+    package init(
+        node: Node, manager: any ServiceManager, time: any TimeSource, hooks: HookRunner? = nil,
+        logger: Logger
+    ) {
         self.node = node
         self.logger = logger
-        controller = K3sController(manager: manager, time: time, logger: logger)
+        controller = K3sController(manager: manager, time: time, hooks: hooks, logger: logger)
     }
 
     /// What K3s last reported.
@@ -68,11 +75,22 @@ package final class K3sRunner: Sendable {
 
     /// Makes K3s what `assignment` says, as soon as it can be.
     package func assign(_ assignment: K3sAssignment) {
+        desire(isAlone: !assignment.highAvailability) { () throws(K3sConfigurationError) in
+            try node.desiredState(of: assignment)
+        }
+    }
+
+    /// Makes K3s what the cloud-config asks for by hand, and nothing besides.
+    package func runAsGiven(_ command: K3sCommand) {
+        desire(isAlone: true) { () throws(K3sConfigurationError) in try node.desiredState(asGiven: command) }
+    }
+
+    private func desire(isAlone: Bool, _ make: () throws(K3sConfigurationError) -> DesiredState) {
         do throws(K3sConfigurationError) {
-            let desired = try node.desiredState(of: assignment)
+            let desired = try make()
             let mayRestart = state.withLock { state in
                 state.failure = nil
-                state.isAlone = !assignment.highAvailability
+                state.isAlone = isAlone
                 return state.holdsLease || state.isAlone
             }
             orders.continuation.yield(.permit(mayRestart))
@@ -137,6 +155,15 @@ package final class K3sRunner: Sendable {
 }
 
 extension K3sRunner.Node {
+    /// What the cloud-config's own words make of K3s on this node.
+    ///
+    /// - Throws: `K3sConfigurationError` when K3s would refuse them.
+    package func desiredState(asGiven command: K3sCommand) throws(K3sConfigurationError) -> DesiredState {
+        try DesiredState(
+            role: .asGiven(command), facts: NodeFacts(name: name, network: nil), settings: settings,
+            layout: layout, supervision: supervision)
+    }
+
     /// What `assignment` makes of K3s on this node.
     ///
     /// - Throws: `K3sConfigurationError` when no configuration could work: a token or an address that K3s
@@ -168,7 +195,10 @@ extension K3sRunner.Node {
         }
         return try DesiredState(
             role: role, epoch: assignment.epoch,
-            facts: NodeFacts(name: name, network: network, apiAddress: apiAddress),
-            settings: settings, layout: layout, supervision: supervision)
+            facts: NodeFacts(
+                name: name, network: network, apiAddress: apiAddress,
+                certificateNames: kubeVIP.map { [$0.address] } ?? []),
+            settings: settings, layout: layout, supervision: supervision, kubeVIP: kubeVIP,
+            hookRole: assignment.role.stockName(highAvailability: assignment.highAvailability))
     }
 }

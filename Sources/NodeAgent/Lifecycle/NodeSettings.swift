@@ -17,6 +17,10 @@ package struct NodeSettings: Sendable {
     /// How long any node may be away until its role is freed; nil: for ever.
     package let freesRolesAfter: Duration?
     package let runsK3s: Bool
+    /// What the cloud-config asks for by hand where no roles are elected.
+    package let givenCommand: K3sCommand?
+    /// What carries the servers' address where Kubernetes does not use the VPN.
+    package let kubeVIP: KubeVIP?
     package let claim: AddressClaim.Configuration
     package let interface: String
     package let mtu: UInt16
@@ -55,6 +59,8 @@ package struct NodeSettings: Sendable {
         // For how long stock tools believe an advertisement (contract/kairos.md §4.2).
         freesRolesAfter = p2p.dynamicRoles ? .seconds(900) : nil
         runsK3s = p2p.electsRoles
+        givenCommand = p2p.electsRoles ? nil : configuration.givenCommand
+        kubeVIP = p2p.vpn.carriesKubernetes ? nil : configuration.kubeVIP.deployment(of: configuration)
         interface = p2p.vpn.interfaceName
         mtu = p2p.vpn.mtu.flatMap(UInt16.init(exactly:)) ?? TunDevice.standardMTU
         carriesKubernetes = p2p.vpn.carriesKubernetes
@@ -122,8 +128,12 @@ package struct NodeSettings: Sendable {
             )
         }
         if p2p.dns { unused.append("p2p.dns has no effect: there is no DNS server in this version") }
-        if configuration.kubeVIP.isEnabled {
-            unused.append("kubevip has no effect: the cluster is reached over the VPN")
+        if configuration.kubeVIP.isEnabled, p2p.vpn.carriesKubernetes {
+            unused.append(
+                "kubevip has no effect while Kubernetes uses the VPN, which has an API address of its own: remove"
+                    + " the block, or set p2p.vpn.use to false")
+        } else {
+            unused += configuration.kubeVIP.shortfalls(of: configuration)
         }
         if configuration.k0s.isEnabled || configuration.k0sWorker.isEnabled {
             unused.append("k0s has no effect: this agent runs K3s")
@@ -140,7 +150,7 @@ package struct NodeSettings: Sendable {
         return dialable
     }
 
-    private static func block(_ block: KubernetesConfiguration) -> UserSettings.Block {
+    static func block(_ block: KubernetesConfiguration) -> UserSettings.Block {
         UserSettings.Block(
             arguments: block.arguments, environment: block.environment.revealed,
             replacesArguments: block.replacesArguments, replacesEnvironment: block.replacesEnvironment,

@@ -3,8 +3,11 @@ internal import ArgumentParser
 /// `kairos-agent p2p …`.
 struct P2PCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "p2p", abstract: "The mesh: its state, its token, its configuration.",
-        subcommands: [StatusCommand.self, TokenCommand.self, ConfigCommand.self])
+        commandName: "p2p", abstract: "The mesh: its state, its token, its configuration, its members.",
+        subcommands: [
+            StatusCommand.self, TokenCommand.self, ConfigCommand.self, LeaveCommand.self, ForgetCommand.self,
+            ResetClusterCommand.self,
+        ])
 }
 
 /// `kairos-agent p2p token …`.

@@ -242,7 +242,9 @@ struct SwarmTests {
         while let header = try YamuxHeader(reading: &heard) {
             last = header
             // A server that has begun to ask who we are has sent more than headers.
-            if header.type == .data { _ = heard.readSlice(length: min(Int(header.length), heard.readableBytes)) }
+            if header.type == .data {
+                _ = heard.readSlice(length: min(Int(header.length), heard.readableBytes))
+            }
         }
         #expect(last == YamuxHeader(type: .goAway, flags: [], streamID: 0, length: 1))
         try await server.events.waitForDisconnect(from: identity.peerID)

@@ -1,0 +1,174 @@
+internal import AgentAPI
+internal import CloudConfig
+internal import K3s
+internal import Logging
+internal import MeshNetwork
+internal import NIOCore
+internal import NIOPosix
+internal import ServiceLifecycle
+internal import Systemd
+internal import Timing
+internal import UnixSignals
+
+/// A node without a mesh: K3s as the cloud-config asks for by hand, kept so (contract/kairos.md §3.5e).
+struct Standalone: Sendable, StatusSource, LedgerSource, OperatorCommands {
+    private let machine: MachineIdentity
+    private let k3s: K3sRunner
+    private let warnings: [String]
+    private let time: any TimeSource
+    private let startedAt: Instant
+
+    /// Runs until SIGTERM or SIGINT.
+    static func run(
+        _ command: K3sCommand, paths: NodePaths, configuration: NodeConfiguration, stopTimeout: Duration,
+        logger: Logger
+    ) async throws(AgentFailure) {
+        let lock: InstanceLock
+        let machine: MachineIdentity
+        do { lock = try InstanceLock(path: paths.lock) } catch {
+            throw AgentFailure(error.description, exitCode: AgentFailure.Code.unavailable)
+        }
+        do {
+            machine = try MachineIdentity(
+                root: paths.under("/"), environment: ProcessEnvironment.read(["UUID"]))
+        } catch {
+            throw AgentFailure(error.description, exitCode: AgentFailure.Code.data)
+        }
+        do {
+            try await serve(
+                command, machine: machine, paths: paths, configuration: configuration,
+                stopTimeout: stopTimeout, logger: logger)
+        } catch let problem as UnixSocket.Problem {
+            throw AgentFailure(problem.description, exitCode: problem.exitCode)
+        } catch {
+            throw AgentFailure("\(error)", exitCode: AgentFailure.Code.software)
+        }
+        _ = consume lock
+    }
+
+    private static func serve(
+        _ command: K3sCommand, machine: MachineIdentity, paths: NodePaths, configuration: NodeConfiguration,
+        stopTimeout: Duration, logger: Logger
+    ) async throws {
+        let time = SystemTime()
+        let manager: any ServiceManager
+        let supervision: DesiredState.Supervision
+        if !paths.isRelocated, SystemManager.isBooted {
+            manager = try SystemdManager()
+            supervision = .systemd(agentUnit: "kairos-agent.service")
+        } else {
+            manager = try ChildProcessManager(time: time)
+            supervision = .childProcess
+        }
+        let layout = K3sLayout(root: paths.root.isEmpty ? "/" : paths.root)
+        let k3s = K3sRunner(
+            node: .init(
+                name: NodeName(previous: nil, hostName: machine.hostName, peerID: []), interface: "lo",
+                carriesKubernetes: false,
+                settings: UserSettings(
+                    server: NodeSettings.block(configuration.k3s),
+                    agent: NodeSettings.block(configuration.k3sAgent)),
+                externalDatastore: nil, layout: layout, supervision: supervision),
+            manager: manager, time: time,
+            hooks: HookRunner(
+                layout: HookLayout(layout), supervision: supervision, time: time, logger: logger),
+            logger: logger)
+        let node = Standalone(
+            machine: machine, k3s: k3s, warnings: configuration.warnings.map(\.description), time: time,
+            startedAt: time.now())
+        let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
+        let api = APIServer(
+            socket: UnixSocket(path: paths.socket), status: node, ledger: node, commands: node, clock: time,
+            eventLoopGroup: group, logger: logger)
+        logger.notice(
+            "no mesh: K3s runs as the cloud-config asks for", metadata: ["command": "\(command.rawValue)"])
+        k3s.runAsGiven(command)
+        var services = ServiceGroupConfiguration(
+            services: [
+                .init(
+                    service: ClosureService { try await node.runParts(api) },
+                    successTerminationBehavior: .gracefullyShutdownGroup)
+            ],
+            gracefulShutdownSignals: [.sigterm, .sigint], logger: logger)
+        services.maximumGracefulShutdownDuration = stopTimeout
+        var failure: (any Error)?
+        do { try await ServiceGroup(configuration: services).run() } catch { failure = error }
+        ServiceNotification.stopping()
+        if supervision == .childProcess { await manager.shutDown() }
+        try? await group.shutdownGracefully()
+        if let failure { throw failure }
+    }
+
+    private func runParts(_ api: APIServer) async throws {
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask { try await api.run() }
+            group.addTask { await cancelWhenGracefulShutdown { await k3s.run { _ in } } }
+            group.addTask { await cancelWhenGracefulShutdown { await keepWatchdog() } }
+            // The first part that ends, by shutdown or by failure, ends the others.
+            try await group.next()
+            group.cancelAll()
+        }
+    }
+
+    private func keepWatchdog() async {
+        ServiceNotification.ready(status: "no mesh: K3s as the cloud-config asks for")
+        let interval = ServiceNotification.watchdogInterval.map { $0 / 3 } ?? .seconds(15)
+        while !Task.isCancelled {
+            _ = await status()
+            ServiceNotification.alive()
+            do { try await Task.sleep(for: min(interval, .seconds(30))) } catch { return }
+        }
+    }
+
+    // MARK: telling
+
+    func status() async -> StatusDocument {
+        let now = time.moment()
+        let report = k3s.report
+        var document = StatusDocument(
+            asOf: Timestamp(now.wall),
+            node: .init(
+                name: machine.hostName, uuid: machine.uuid, version: AgentVersion.current,
+                state: report?.isReady == true ? .ready : (report?.restarts ?? 0) > 0 ? .degraded : .starting,
+                uptimeSeconds: UInt64(max(0, (now.instant - startedAt).components.seconds))))
+        if let failure = k3s.failure {
+            document.waiting = [
+                .init(
+                    step: "k3s", what: "settings that K3s can run with: \(failure)",
+                    remedy: "mend k3s or k3s-agent in the cloud-config and start the agent again",
+                    since: Timestamp(now.wall))
+            ]
+        } else if let wait = report?.waiting {
+            document.waiting = [
+                .init(
+                    step: wait.step.rawValue, what: wait.what, remedy: wait.remedy,
+                    since: Timestamp(wait.since))
+            ]
+        }
+        document.k3s = report.map { report in
+            StatusDocument.K3s(
+                unit: report.unit, state: report.activity.rawValue, problem: report.waiting?.what,
+                log: report.isReady ? [] : report.lastLines)
+        }
+        document.warnings =
+            warnings
+            + (report?.warnings ?? []).map { warning in
+                "\(warning.what)\(warning.file.map { " (\($0))" } ?? ""): \(warning.remedy)"
+            }
+        return document
+    }
+
+    func ledger() async -> LedgerView { LedgerView(buckets: [:], localPeer: "", knownPeerCount: 0) }
+
+    // MARK: the operator's words
+
+    private static let refusal = OperatorOutcome.refused(
+        OperatorRefusal(
+            .noMesh, what: "this node has no mesh: its cloud-config has no p2p.network_token",
+            remedy: "K3s is what the blocks k3s and k3s-agent say; change them there"))
+
+    func leave() async -> OperatorOutcome { Self.refusal }
+    func forget(_ node: KnownNode) async -> OperatorOutcome { Self.refusal }
+    func resetCluster() async -> OperatorOutcome { Self.refusal }
+    func standing(of question: OperatorQuestion) async -> OperatorOutcome? { Self.refusal }
+}
