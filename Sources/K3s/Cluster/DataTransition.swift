@@ -23,13 +23,10 @@ package enum DataTransition: Hashable, Sendable {
 
     /// Decides for what was observed.
     package init(_ observation: Observation, to desired: DesiredState) {
-        // What the user sets up by hand belongs to no cluster that was agreed on.
-        if case .asGiven = desired.role {
-            self = .settled
-            return
-        }
         let role = desired.role.recorded
-        let epoch = desired.epoch
+        var epoch = desired.epoch
+        // Nobody founds anything for K3s as given: its data are of the epoch that they were of.
+        if case .asGiven = desired.role, case .known(let known) = observation.record { epoch = known.epoch }
         switch observation.record {
         case .unreadable:
             self = .refused(.recordUnreadable(desired.layout.clusterRecord))
@@ -87,8 +84,8 @@ extension K3sRole {
         switch self {
         case .foundingServer, .server: .server
         case .agent: .agent
-        case .asGiven(let command): command == .server ? .server : .agent
         case .left: .left
+        case .asGiven(let command): command == .server ? .server : .agent
         }
     }
 }

@@ -77,7 +77,8 @@ struct ConfigBuilder {
         case .agent(let join):
             try put("token", .string(join.token.secret))
             try put("server", .string(join.server.text))
-        case .left, .asGiven: break
+        case .left: break
+        case .asGiven: break
         }
         if arguments.sets("token"), arguments.value(of: "token")?.isEmpty ?? true {
             throw .tokenMissing(command: command)

@@ -84,15 +84,16 @@ package struct DesiredState: Hashable, Sendable {
         self.role = role
         self.epoch = epoch
         self.nodeName = settled.nodeName ?? facts.name.text
-        self.layout = settled.dataFolder.map(layout.withData) ?? layout
+        let placed = settled.dataFolder.map(layout.withData) ?? layout
+        self.layout = placed
         self.supervision = supervision
         self.config = settled.config
         self.environment = environment
         self.warnings = settled.warnings
-        let manifests = command == .server ? kubeVIP?.files(in: layout) ?? [] : []
+        let manifests = command == .server ? kubeVIP?.files(in: placed) ?? [] : []
         self.manifests = manifests
         self.hookRole = hookRole
-        self.absentManifests = KubeVIP.places(in: layout).filter { path in
+        self.absentManifests = KubeVIP.places(in: placed).filter { path in
             !manifests.contains { $0.path == path }
         }
 
@@ -121,6 +122,9 @@ package struct DesiredState: Hashable, Sendable {
     /// its data set aside.
     package init(leaving epoch: UInt64, layout: K3sLayout = K3sLayout(), supervision: Supervision) {
         role = .left
+        manifests = []
+        absentManifests = KubeVIP.places(in: layout)
+        hookRole = nil
         self.epoch = epoch
         self.layout = layout
         self.supervision = supervision
@@ -131,9 +135,6 @@ package struct DesiredState: Hashable, Sendable {
         var absent = [layout.dropIn, layout.environmentFile, layout.appliedRecord]
         if case .systemd = supervision { absent += K3sCommand.allCases.map(layout.unitDropIn) }
         self.absent = absent
-        manifests = []
-        absentManifests = KubeVIP.places(in: layout)
-        hookRole = nil
         stockOverrides = []
         warnings = []
         fingerprint = Fingerprint()
@@ -155,7 +156,7 @@ package struct DesiredState: Hashable, Sendable {
         switch role {
         case .foundingServer(let founding): founding.externalDatastore != nil
         case .server(let join): join.externalDatastore != nil
-        case .agent, .asGiven, .left: false
+        case .agent, .left, .asGiven: false
         }
     }
 

@@ -114,10 +114,9 @@ package struct ConfigurationDiff: Hashable, Sendable {
                 )
             }
             return settings
-        case .manifest:
-            // That it is another one says enough: the cluster shows what is in it.
-            return ["content": (content, "\(content.utf8.count) bytes")]
         case .permit: return [:]
+        // That it is another one says enough: the cluster shows what is in it.
+        case .manifest: return ["content": (content, "\(content.utf8.count) bytes")]
         }
     }
 }

@@ -254,7 +254,7 @@ package struct Plan: Hashable, Sendable {
                 continue
             }
             actions.append(.remove(path: path))
-            diffs.append(ConfigurationDiff(removing: path))
+            changes.append("remove \(path)")
         }
         for path in desired.stockOverrides {
             guard case .regular(let content, _) = observation.files[path], StockOverride.isOne(content) else {
