@@ -90,7 +90,8 @@ struct Composition: Sendable {
             configuration: .init(subnet: settings.claim.subnet, mtu: settings.mtu), host: swarm, time: time,
             logger: logger, isAdmitted: { mesh.isAdmitted($0) },
             // The number of the TCP port, which a firewall's owner knows.
-            openSocket: { [port = settings.listenAddresses.lazy.compactMap(\.tcpPort).first ?? 0]
+            openSocket: {
+                [port = settings.listenAddresses.lazy.compactMap(\.tcpPort).first ?? 0]
                 () throws(DatagramSocket.Failure) in
                 try DatagramSocket(port: port)
             }

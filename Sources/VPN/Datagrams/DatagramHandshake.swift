@@ -74,8 +74,10 @@ struct DatagramKeys: Sendable {
         }
         let salt = Crypto.sha256(transcript)
         fromInitiator = Crypto.hkdfSHA256(
-            secret: secret, salt: salt, info: Array("initiator to responder".utf8), count: PacketCipher.keyLength)
+            secret: secret, salt: salt, info: Array("initiator to responder".utf8),
+            count: PacketCipher.keyLength)
         fromResponder = Crypto.hkdfSHA256(
-            secret: secret, salt: salt, info: Array("responder to initiator".utf8), count: PacketCipher.keyLength)
+            secret: secret, salt: salt, info: Array("responder to initiator".utf8),
+            count: PacketCipher.keyLength)
     }
 }

@@ -28,7 +28,10 @@ final class DatagramHandshakeHandler: ChannelInboundHandler {
         case nothing
     }
 
-    init(opening: DatagramHello?, onHello: @escaping (DatagramHello) -> Answer?, onEnd: @escaping () -> Void = {}) {
+    init(
+        opening: DatagramHello?, onHello: @escaping (DatagramHello) -> Answer?,
+        onEnd: @escaping () -> Void = {}
+    ) {
         self.opening = opening
         self.onHello = onHello
         self.onEnd = onEnd
@@ -41,7 +44,8 @@ final class DatagramHandshakeHandler: ChannelInboundHandler {
     }
 
     private func send(_ hello: DatagramHello, _ context: ChannelHandlerContext) {
-        context.writeAndFlush(wrapOutboundOut(context.channel.allocator.buffer(bytes: hello.bytes)), promise: nil)
+        context.writeAndFlush(
+            wrapOutboundOut(context.channel.allocator.buffer(bytes: hello.bytes)), promise: nil)
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
@@ -54,7 +58,9 @@ final class DatagramHandshakeHandler: ChannelInboundHandler {
         received.writeImmutableBuffer(bytes)
         guard let length = received.getInteger(at: received.readerIndex, as: UInt8.self) else { return }
         guard Int(length) == DatagramHello.length else { return context.close(promise: nil) }
-        guard let message = received.getBytes(at: received.readerIndex + 1, length: Int(length)) else { return }
+        guard let message = received.getBytes(at: received.readerIndex + 1, length: Int(length)) else {
+            return
+        }
         isDone = true
         guard let hello = DatagramHello(message), let answer = onHello(hello) else {
             return context.close(promise: nil)

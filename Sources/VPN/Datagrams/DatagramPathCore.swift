@@ -168,7 +168,9 @@ struct DatagramPathCore: Sendable {
         waitUntil = nil
         if probing?.index == index { probing = nil }
         // An older session does not take over from a newer one.
-        if let inUse, let present = sessions.first(where: { $0.index == inUse }), present.since > session.since {
+        if let inUse, let present = sessions.first(where: { $0.index == inUse }),
+            present.since > session.since
+        {
             return []
         }
         inUse = index

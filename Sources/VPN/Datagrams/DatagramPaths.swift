@@ -197,7 +197,8 @@ final class DatagramPaths: Sendable {
         send(entry.session, kind: DatagramFormat.probe, number: number, to: entry.candidate)
     }
 
-    private func send(_ session: DatagramSession, kind: UInt8, number: UInt64, to endpoint: DatagramEndpoint) {
+    private func send(_ session: DatagramSession, kind: UInt8, number: UInt64, to endpoint: DatagramEndpoint)
+    {
         guard let bytes = session.control(kind: kind, number: number) else { return }
         // A probe that cannot leave is as good as one that is lost: the core counts it.
         _ = bytes.withUnsafeBytes { socket.send($0, segment: $0.count, to: endpoint) }
@@ -315,13 +316,16 @@ final class DatagramPaths: Sendable {
     /// Answers a handshake of a peer that has proven to be of the network.
     func accept(_ stream: NegotiatedStream) -> EventLoopFuture<Void> {
         let (peer, connection) = (stream.peer, stream.connection)
-        guard mayAnswer(peer) else { return stream.channel.eventLoop.makeFailedFuture(StreamRefusal.tooManyStreams) }
+        guard mayAnswer(peer) else {
+            return stream.channel.eventLoop.makeFailedFuture(StreamRefusal.tooManyStreams)
+        }
         return stream.channel.eventLoop.makeCompletedFuture {
             try stream.channel.pipeline.syncOperations.addHandler(
                 DatagramHandshakeHandler(opening: nil) { [self] opening in
                     let common = opening.ciphers & Self.ciphers
                     let algorithm: PacketCipher.Algorithm =
-                        common & PacketCipher.Algorithm.aes256GCM.rawValue != 0 ? .aes256GCM : .chaCha20Poly1305
+                        common & PacketCipher.Algorithm.aes256GCM.rawValue != 0
+                        ? .aes256GCM : .chaCha20Poly1305
                     guard common & algorithm.rawValue != 0 else { return nil }
                     let pair = X25519.KeyPair.generate()
                     let answer = hello(ciphers: algorithm.rawValue, index: freeIndex(), pair)

@@ -70,7 +70,8 @@ final class DatagramReceiver: Sendable {
         let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: capacity, alignment: 64)
         defer { buffer.deallocate() }
         var work = Work(
-            device: device, routing: RoutingPublisher.Reader(routing), counters: counters, onControl: onControl)
+            device: device, routing: RoutingPublisher.Reader(routing), counters: counters,
+            onControl: onControl)
         defer { work.deallocate() }
         var reader = Published<SessionTable>.Reader(sessions)
         while !isStopping.load(ordering: .acquiring) {
@@ -85,7 +86,8 @@ final class DatagramReceiver: Sendable {
                     while offset < count {
                         let length = min(segment, count - offset)
                         work.take(
-                            UnsafeMutableRawBufferPointer(rebasing: buffer[offset..<(offset + length)]), from: from,
+                            UnsafeMutableRawBufferPointer(rebasing: buffer[offset..<(offset + length)]),
+                            from: from,
                             table)
                         offset += length
                     }

@@ -23,12 +23,15 @@ struct DatagramSender {
     func deallocate() { arena.deallocate() }
 
     /// Whether each packet that the two stand for fits into a datagram of the path.
-    static func fits(_ header: VirtioNetHeader, _ packet: UnsafeRawBufferPointer, on path: DatagramPath) -> Bool {
+    static func fits(_ header: VirtioNetHeader, _ packet: UnsafeRawBufferPointer, on path: DatagramPath)
+        -> Bool
+    {
         if header.segmentationType == VirtioNetHeader.segmentationNone {
             return packet.count <= path.session.maximumPacket
         }
         // 120 bytes are the longest headers of IPv4 and TCP; the device's own packets have far shorter ones.
-        return packet.count > 120 && headersLength(header, packet) + Int(header.segmentSize) <= path.session.maximumPacket
+        return packet.count > 120
+            && headersLength(header, packet) + Int(header.segmentSize) <= path.session.maximumPacket
     }
 
     private static func headersLength(_ header: VirtioNetHeader, _ packet: UnsafeRawBufferPointer) -> Int {
@@ -39,9 +42,12 @@ struct DatagramSender {
 
     /// Takes a packet for which `fits` holds.
     mutating func send(
-        _ header: VirtioNetHeader, _ packet: UnsafeRawBufferPointer, _ parsed: IPv4Packet, on path: DatagramPath
+        _ header: VirtioNetHeader, _ packet: UnsafeRawBufferPointer, _ parsed: IPv4Packet,
+        on path: DatagramPath
     ) throws(DropReason) {
-        guard header.fits(parsed, count: packet.count), let start = packet.baseAddress else { throw .malformedOffload }
+        guard header.fits(parsed, count: packet.count), let start = packet.baseAddress else {
+            throw .malformedOffload
+        }
         if self.path !== path {
             flush()
             self.path = path
@@ -64,7 +70,8 @@ struct DatagramSender {
 
     /// Cuts a super-packet, whose checksums stay partial: the tag protects them better.
     private mutating func cut(
-        _ header: VirtioNetHeader, _ packet: UnsafeRawBufferPointer, _ parsed: IPv4Packet, on path: DatagramPath
+        _ header: VirtioNetHeader, _ packet: UnsafeRawBufferPointer, _ parsed: IPv4Packet,
+        on path: DatagramPath
     ) throws(DropReason) {
         let ip = parsed.headerLength
         let headers = Self.headersLength(header, packet)
@@ -118,12 +125,15 @@ struct DatagramSender {
         return arena + count + DatagramFormat.headerLength + DatagramFormat.innerHeaderLength
     }
 
-    private mutating func seal(_ length: Int, on path: DatagramPath, partial: (UInt16, UInt16)?) throws(DropReason) {
+    private mutating func seal(_ length: Int, on path: DatagramPath, partial: (UInt16, UInt16)?)
+        throws(DropReason)
+    {
         let start = arena + count
         var inner: UInt32 = 0
         if let (checksumStart, offset) = partial {
             inner =
-                UInt32(DatagramFormat.partialPacket) << 24 | UInt32(offset & 255) << 16 | UInt32(checksumStart)
+                UInt32(DatagramFormat.partialPacket) << 24 | UInt32(offset & 255) << 16
+                | UInt32(checksumStart)
         }
         start.storeBytes(of: inner.bigEndian, toByteOffset: DatagramFormat.headerLength, as: UInt32.self)
         guard let total = path.session.seal(start, count: DatagramFormat.innerHeaderLength + length) else {
@@ -165,7 +175,8 @@ struct DatagramSender {
         while offset < count {
             let length = min(segmentSize, count - offset)
             let error = path.socket.send(
-                UnsafeRawBufferPointer(start: arena + offset, count: length), segment: length, to: path.endpoint)
+                UnsafeRawBufferPointer(start: arena + offset, count: length), segment: length,
+                to: path.endpoint)
             if error != 0 { last = error }
             offset += length
         }

@@ -93,7 +93,9 @@ final class DatagramSession: @unchecked Sendable {
         guard let counter = reserveCounter() else { return nil }
         bytes.storeBytes(of: remoteIndex.bigEndian, as: UInt32.self)
         bytes.storeBytes(of: counter.bigEndian, toByteOffset: 4, as: UInt64.self)
-        guard cipher.seal(bytes + DatagramFormat.headerLength, count: count, counter: counter) else { return nil }
+        guard cipher.seal(bytes + DatagramFormat.headerLength, count: count, counter: counter) else {
+            return nil
+        }
         return DatagramFormat.headerLength + count + PacketCipher.tagLength
     }
 
@@ -114,7 +116,9 @@ final class DatagramSession: @unchecked Sendable {
     /// Opens a datagram in place and takes its counter. Returns the inner header and body; nil when it is old, was
     /// taken before, or is not authentic. Belongs to the thread that reads the socket.
     func open(_ datagram: UnsafeMutableRawBufferPointer) -> UnsafeRawBufferPointer? {
-        guard datagram.count >= DatagramFormat.minimumLength, let start = datagram.baseAddress else { return nil }
+        guard datagram.count >= DatagramFormat.minimumLength, let start = datagram.baseAddress else {
+            return nil
+        }
         let counter = UInt64(bigEndian: datagram.loadUnaligned(fromByteOffset: 4, as: UInt64.self))
         guard window.accepts(counter) else { return nil }
         let count = datagram.count - DatagramFormat.headerLength - PacketCipher.tagLength

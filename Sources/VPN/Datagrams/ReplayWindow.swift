@@ -28,7 +28,9 @@ package struct ReplayWindow: Sendable {
             let first = next == 0 ? 0 : (next - 1) >> 6 + 1
             let last = counter >> 6
             if next > 0, last >= first {
-                for word in 0..<min(last - first + 1, Self.words) { bits[Int((first + word) % Self.words)] = 0 }
+                for word in 0..<min(last - first + 1, Self.words) {
+                    bits[Int((first + word) % Self.words)] = 0
+                }
             }
             next = counter + 1
         }

@@ -79,13 +79,15 @@ struct PacketCoalescer {
         _ bytes: UnsafeRawBufferPointer, _ parsed: IPv4Packet, _ header: VirtioNetHeader
     ) -> Int? {
         let ip = parsed.headerLength
-        guard header.flags == VirtioNetHeader.needsChecksum, Int(header.checksumStart) == ip, !parsed.isFragment,
+        guard header.flags == VirtioNetHeader.needsChecksum, Int(header.checksumStart) == ip,
+            !parsed.isFragment,
             ip == 20
         else { return nil }
         let payload: Int
         switch parsed.transport {
         case IPv4Packet.tcp:
-            guard capabilities.contains(.tcpSegmentation), header.checksumOffset == 16, bytes.count >= ip + 20,
+            guard capabilities.contains(.tcpSegmentation), header.checksumOffset == 16,
+                bytes.count >= ip + 20,
                 bytes[ip + 13] & ~Self.joinableFlags == 0, bytes[ip + 13] & 0x10 != 0
             else { return nil }
             let length = Int(bytes[ip + 12] >> 4) * 4
@@ -104,7 +106,8 @@ struct PacketCoalescer {
     }
 
     /// Appends the payload, if the packet is the next of what is held.
-    private mutating func join(_ bytes: UnsafeRawBufferPointer, _ parsed: IPv4Packet, _ payload: Int) -> Bool {
+    private mutating func join(_ bytes: UnsafeRawBufferPointer, _ parsed: IPv4Packet, _ payload: Int) -> Bool
+    {
         guard let start = bytes.baseAddress, parsed.transport == transport, bytes.count - payload == headers,
             segmentSize >= 48, payload <= segmentSize, count + payload <= 65_535,
             segments < DatagramFormat.maximumSegments, bytes.bigEndian16(at: 4) == nextIdentification,
@@ -118,7 +121,8 @@ struct PacketCoalescer {
         if transport == IPv4Packet.tcp {
             let flags = held.load(fromByteOffset: 13, as: UInt8.self)
             let added = new.load(fromByteOffset: 13, as: UInt8.self)
-            guard bytes.bigEndian32(at: ipLength + 4) == nextSequence, (flags ^ added) & ~Self.endingFlags == 0,
+            guard bytes.bigEndian32(at: ipLength + 4) == nextSequence,
+                (flags ^ added) & ~Self.endingFlags == 0,
                 // Acknowledgement and offset; window; urgent pointer and options.
                 memcmp(held + 8, new + 8, 5) == 0, memcmp(held + 14, new + 14, 2) == 0,
                 memcmp(held + 18, new + 18, headers - ipLength - 18) == 0

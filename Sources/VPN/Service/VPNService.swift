@@ -446,7 +446,8 @@ package final class VPNService: Sendable {
                 state.connections[info.id] = (peer, info)
             case .connectionRemoved(_, let id): state.connections[id] = nil
             // The end of the last connection names none.
-            case .peerDisconnected(let peer): state.connections = state.connections.filter { $0.value.0 != peer }
+            case .peerDisconnected(let peer):
+                state.connections = state.connections.filter { $0.value.0 != peer }
             default: break
             }
             return state.datagrams
