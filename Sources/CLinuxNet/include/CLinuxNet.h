@@ -1,4 +1,5 @@
 #pragma once
 
 #include "CLinuxNetMulticast.h"
+#include "CLinuxNetDatagram.h"
 #include "CLinuxNetTun.h"

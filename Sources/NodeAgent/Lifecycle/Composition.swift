@@ -88,7 +88,13 @@ struct Composition: Sendable {
         }
         let vpn = VPNService(
             configuration: .init(subnet: settings.claim.subnet, mtu: settings.mtu), host: swarm, time: time,
-            logger: logger, isAdmitted: { mesh.isAdmitted($0) }
+            logger: logger, isAdmitted: { mesh.isAdmitted($0) },
+            // The number of the TCP port, which a firewall's owner knows.
+            openSocket: {
+                [port = settings.listenAddresses.lazy.compactMap(\.tcpPort).first ?? 0]
+                () throws(DatagramSocket.Failure) in
+                try DatagramSocket(port: port)
+            }
         ) { () throws(TunDeviceError) -> any VPNDevice in
             try TunDevice.attach(
                 name: settings.interface, subnet: settings.claim.subnet, mtu: settings.mtu)

@@ -22,6 +22,8 @@ struct LinkContext: Sendable {
     /// The bytes that may wait for one peer.
     let queueBytes: Int
     let configuration: PeerLinkCore.Configuration
+    /// Called when packets are given to a link whose `streamUse` was not noted yet.
+    let onStreamUse: @Sendable (PeerID) -> Void
 }
 
 /// The capabilities of the device, known once it has been opened.
@@ -47,6 +49,8 @@ final class PeerLink: Sendable {
     let peer: PeerID
     private let context: LinkContext
     private let state: Mutex<State>
+    /// When the use of the stream was last told to the datagram paths.
+    private let streamUseTold = Atomic<UInt64>(0)
 
     private struct State {
         var core: PeerLinkCore
@@ -109,6 +113,16 @@ final class PeerLink: Sendable {
             context.counters.dropped(.queueFull, count: batch.packets)
         }
         perform(effects, at: now)
+        tellStreamUse(at: now)
+    }
+
+    /// Says that the stream is used, a few times a second at most.
+    private func tellStreamUse(at now: Instant) {
+        let told = streamUseTold.load(ordering: .relaxed)
+        guard now.nanoseconds &- told > 200_000_000 else { return }
+        streamUseTold.store(now.nanoseconds, ordering: .relaxed)
+        let (peer, tell) = (peer, context.onStreamUse)
+        context.host.eventLoop.execute { tell(peer) }
     }
 
     // MARK: - events

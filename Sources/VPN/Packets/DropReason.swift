@@ -18,6 +18,10 @@ package enum DropReason: Int, Error, Hashable, Sendable, CaseIterable {
     case foreignDestination
     /// The offload header does not fit the packet.
     case malformedOffload
+    /// The keys of the path are used up, or the cipher failed.
+    case noPath
+    /// No packet of a session that we have: foreign, changed, old, or sent twice.
+    case notAuthentic
     /// The kernel did not take the packet.
     case deviceRefused
 
@@ -33,6 +37,8 @@ package enum DropReason: Int, Error, Hashable, Sendable, CaseIterable {
         case .foreignSource: "foreign_source"
         case .foreignDestination: "foreign_destination"
         case .malformedOffload: "malformed_offload"
+        case .noPath: "no_path"
+        case .notAuthentic: "not_authentic"
         case .deviceRefused: "device_refused"
         }
     }

@@ -30,6 +30,8 @@ final class PacketCounters: Sendable {
     private let foreignSource = Atomic<UInt64>(0)
     private let foreignDestination = Atomic<UInt64>(0)
     private let malformedOffload = Atomic<UInt64>(0)
+    private let noPath = Atomic<UInt64>(0)
+    private let notAuthentic = Atomic<UInt64>(0)
     private let deviceRefused = Atomic<UInt64>(0)
 
     func sent(packets: Int, bytes: Int) {
@@ -55,6 +57,8 @@ final class PacketCounters: Sendable {
         case .foreignSource: foreignSource.wrappingAdd(amount, ordering: .relaxed)
         case .foreignDestination: foreignDestination.wrappingAdd(amount, ordering: .relaxed)
         case .malformedOffload: malformedOffload.wrappingAdd(amount, ordering: .relaxed)
+        case .noPath: noPath.wrappingAdd(amount, ordering: .relaxed)
+        case .notAuthentic: notAuthentic.wrappingAdd(amount, ordering: .relaxed)
         case .deviceRefused: deviceRefused.wrappingAdd(amount, ordering: .relaxed)
         }
     }
@@ -70,6 +74,8 @@ final class PacketCounters: Sendable {
         case .foreignSource: foreignSource.load(ordering: .relaxed)
         case .foreignDestination: foreignDestination.load(ordering: .relaxed)
         case .malformedOffload: malformedOffload.load(ordering: .relaxed)
+        case .noPath: noPath.load(ordering: .relaxed)
+        case .notAuthentic: notAuthentic.load(ordering: .relaxed)
         case .deviceRefused: deviceRefused.load(ordering: .relaxed)
         }
     }

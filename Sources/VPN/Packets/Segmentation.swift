@@ -93,7 +93,7 @@ struct Segmentation {
         } while offset < payload
     }
 
-    private static func setHeaderChecksum(_ bytes: UnsafeMutableRawBufferPointer, headerLength: Int) {
+    static func setHeaderChecksum(_ bytes: UnsafeMutableRawBufferPointer, headerLength: Int) {
         bytes.storeBytes(of: 0, toByteOffset: 10, as: UInt16.self)
         let sum = InternetChecksum.sum(UnsafeRawBufferPointer(rebasing: bytes[..<headerLength]))
         bytes.storeBytes(of: ~InternetChecksum.fold(sum), toByteOffset: 10, as: UInt16.self)

@@ -48,6 +48,16 @@ struct VirtioNetHeader: Hashable, Sendable {
         return bytes
     }
 
+    /// Writes the header to `memory`, which has room for 10 bytes.
+    func store(in memory: UnsafeMutableRawPointer) {
+        memory.storeBytes(of: flags, as: UInt8.self)
+        memory.storeBytes(of: segmentationType, toByteOffset: 1, as: UInt8.self)
+        memory.storeBytes(of: headerLength.littleEndian, toByteOffset: 2, as: UInt16.self)
+        memory.storeBytes(of: segmentSize.littleEndian, toByteOffset: 4, as: UInt16.self)
+        memory.storeBytes(of: checksumStart.littleEndian, toByteOffset: 6, as: UInt16.self)
+        memory.storeBytes(of: checksumOffset.littleEndian, toByteOffset: 8, as: UInt16.self)
+    }
+
     /// Whether the packet is complete as it stands.
     var isPlain: Bool {
         flags & Self.needsChecksum == 0 && segmentationType == Self.segmentationNone

@@ -1,11 +1,9 @@
-internal import CLinuxNet
-internal import Glibc
 internal import NIOCore
 internal import Synchronization
 
 /// Reads packets from the device on a thread of its own and hands them to the links. All that wait
 /// are read at one waking, and each peer's go to its link in one batch, so that they are sealed and
-/// flushed together.
+/// flushed together. Packets to peers with a datagram path are sealed and sent on this thread.
 final class DevicePump: Sendable {
     /// How many packets are read before the links get what there is.
     private static let packetsPerTurn = 64
@@ -36,24 +34,8 @@ final class DevicePump: Sendable {
         onFailure: @escaping @Sendable (PacketDeviceError) -> Void
     ) throws(PacketDeviceError) -> DevicePump {
         let pump = DevicePump(device: device, routing: routing, counters: counters, onFailure: onFailure)
-        var thread = pthread_t()
-        var attributes = pthread_attr_t()
-        pthread_attr_init(&attributes)
-        pthread_attr_setdetachstate(&attributes, Int32(PTHREAD_CREATE_DETACHED))
-        defer { pthread_attr_destroy(&attributes) }
-        let retained = Unmanaged.passRetained(pump)
-        let result = pthread_create(
-            &thread, &attributes,
-            { argument in
-                guard let argument else { return nil }
-                clinuxnet_name_thread("vpn-device")
-                Unmanaged<DevicePump>.fromOpaque(argument).takeRetainedValue().run()
-                return nil
-            }, retained.toOpaque())
-        guard result == 0 else {
-            retained.release()
-            throw PacketDeviceError(errno: result)
-        }
+        let result = DetachedThread.start(name: "vpn-device") { pump.run() }
+        guard result == 0 else { throw PacketDeviceError(errno: result) }
         return pump
     }
 
@@ -77,18 +59,21 @@ final class DevicePump: Sendable {
         defer { scratch.deallocate() }
         var reader = RoutingPublisher.Reader(routing)
         var pending: [Pending] = []
+        var sender = DatagramSender(counters: counters)
+        defer { sender.deallocate() }
         while !isStopping.load(ordering: .acquiring) {
             let table = reader.latest()
             var count = 0
             do throws(PacketDeviceError) {
                 while count < Self.packetsPerTurn, let length = try device.read(into: scratch) {
                     count += 1
-                    dispatch(UnsafeRawBufferPointer(rebasing: scratch[..<length]), table, &pending)
+                    dispatch(UnsafeRawBufferPointer(rebasing: scratch[..<length]), table, &pending, &sender)
                 }
             } catch {
                 if !isStopping.load(ordering: .acquiring) { onFailure(error) }
                 return
             }
+            sender.flush()
             for batch in pending {
                 batch.link.send(PacketBatch(frames: batch.frames, packets: batch.packets))
             }
@@ -97,15 +82,21 @@ final class DevicePump: Sendable {
         }
     }
 
-    private func dispatch(_ bytes: UnsafeRawBufferPointer, _ table: RoutingTable, _ pending: inout [Pending])
-    {
-        guard bytes.count > VirtioNetHeader.size else { return counters.dropped(.malformed) }
+    private func dispatch(
+        _ bytes: UnsafeRawBufferPointer, _ table: RoutingTable, _ pending: inout [Pending],
+        _ sender: inout DatagramSender
+    ) {
+        guard bytes.count > VirtioNetHeader.size, let header = VirtioNetHeader(bytes) else {
+            return counters.dropped(.malformed)
+        }
+        let packet = UnsafeRawBufferPointer(rebasing: bytes[VirtioNetHeader.size...])
         let link: PeerLink
-        do {
-            let packet = try IPv4Packet.parse(
-                UnsafeRawBufferPointer(rebasing: bytes[VirtioNetHeader.size...])
-            ).get()
-            link = try table.route(packet).get()
+        do throws(DropReason) {
+            let parsed = try IPv4Packet.parse(packet).get()
+            if let path = table.path(to: parsed.destination), DatagramSender.fits(header, packet, on: path) {
+                return try sender.send(header, packet, parsed, on: path)
+            }
+            link = try table.route(parsed).get()
         } catch {
             return counters.dropped(error)
         }

@@ -46,8 +46,10 @@ package final class VPNService: Sendable {
     private let context: LinkContext
     private let isAdmitted: @Sendable (PeerID) -> Bool
     private let openDevice: @Sendable () throws(TunDeviceError) -> any VPNDevice
+    private let openSocket: (@Sendable () throws(DatagramSocket.Failure) -> DatagramSocket)?
     private let logger: Logger
     private let routing: RoutingPublisher
+    private let currentDatagrams: CurrentDatagramPaths
     private let turns = DeviceTurns()
     private let state = Mutex(State())
 
@@ -68,6 +70,10 @@ package final class VPNService: Sendable {
         /// The streams of each peer that carry packets to us, the oldest first.
         var receiving: [PeerID: [any Channel]] = [:]
         var stockReceiving: [PeerID: Int] = [:]
+        var datagrams: DatagramPaths?
+        var datagramReceiver: DatagramReceiver?
+        /// The swarm's connections.
+        var connections: [ConnectionID: (PeerID, ConnectionInfo)] = [:]
     }
 
     /// An address that moves between nodes, and where it is.
@@ -83,16 +89,22 @@ package final class VPNService: Sendable {
 
     /// Makes the service. `openDevice` attaches to the device when the first address is set, and again
     /// if the device is taken away. `isAdmitted` says whether a peer has proven to be of the network;
-    /// it is called on any thread.
+    /// it is called on any thread. `openSocket` gives the socket of the datagram paths; without it, and where it
+    /// fails, all packets go by streams.
     package init(
         configuration: Configuration, host: any Host, time: any TimeSource = SystemTime(), logger: Logger,
         isAdmitted: @escaping @Sendable (PeerID) -> Bool,
+        openSocket: (@Sendable () throws(DatagramSocket.Failure) -> DatagramSocket)? = nil,
         openDevice: @escaping @Sendable () throws(TunDeviceError) -> any VPNDevice
     ) {
         self.configuration = configuration
+        self.openSocket = openSocket
+        let datagrams = CurrentDatagramPaths()
+        self.currentDatagrams = datagrams
         self.context = LinkContext(
             host: host, counters: PacketCounters(), time: time, kernel: KernelCapabilities(),
-            mtu: configuration.mtu, queueBytes: configuration.queueBytes, configuration: configuration.link)
+            mtu: configuration.mtu, queueBytes: configuration.queueBytes, configuration: configuration.link,
+            onStreamUse: { datagrams.value?.streamUsed(by: $0) })
         self.isAdmitted = isAdmitted
         self.openDevice = openDevice
         self.logger = logger
@@ -134,6 +146,7 @@ package final class VPNService: Sendable {
             for peer in peers where peer != context.host.localPeer && state.links[peer] == nil {
                 state.links[peer] = PeerLink(peer: peer, context: context)
             }
+            state.datagrams?.update(peers: peers)
             publishTable(state)
             return gone
         }
@@ -171,6 +184,7 @@ package final class VPNService: Sendable {
 
     /// Ends the packet path: streams close, the device keeps its address and stays.
     package func stop() {
+        stopDatagrams()
         let (pump, links, channels) = state.withLock { state in
             state.isStopped = true
             defer {
@@ -198,7 +212,12 @@ package final class VPNService: Sendable {
 
     /// The links to all peers that have an address.
     package var links: [VPNLinkStatus] {
-        state.withLock { Array($0.links.values) }.map(\.snapshot)
+        let (links, datagrams) = state.withLock { (Array($0.links.values), $0.datagrams) }
+        return links.map { link in
+            var status = link.snapshot
+            status.path = datagrams?.pathState(of: link.peer) ?? .stream
+            return status
+        }
     }
 
     /// What the device waits for; nil when it is up or not wanted yet.
@@ -253,10 +272,12 @@ package final class VPNService: Sendable {
             }
             scheduleCheck(in: configuration.checkInterval)
         } catch {
+            var lost = false
             let failures = state.withLock { state in
                 let isNew = state.deviceStatus != .failed(error)
                 state.deviceStatus = .failed(error)
                 if case .vanished = error {
+                    lost = true
                     state.pump?.stop()
                     state.pump = nil
                     state.device = nil
@@ -264,6 +285,7 @@ package final class VPNService: Sendable {
                 state.failures += 1
                 return (state.failures, isNew)
             }
+            if lost { stopDatagrams() }
             if failures.1 {
                 logger.error(
                     "VPN device cannot be set up",
@@ -294,10 +316,62 @@ package final class VPNService: Sendable {
         if isStopped { return pump.stop() }
         context.host.setHandler(for: .kairosVPN) { [weak self] in Self.accept($0, by: self) }
         context.host.setHandler(for: .edgeVPN) { [weak self] in Self.accept($0, by: self) }
+        startDatagrams(device)
+    }
+
+    // MARK: - datagrams
+
+    private func startDatagrams(_ device: any VPNDevice) {
+        guard let openSocket else { return }
+        do {
+            let socket = try openSocket()
+            let paths = DatagramPaths(
+                host: context.host, time: context.time, socket: socket, subnet: configuration.subnet,
+                mtu: configuration.mtu, logger: logger,
+                connectionInfo: { [weak self] id in self?.state.withLock { $0.connections[id]?.1 } }
+            ) { [weak self] in
+                guard let self else { return }
+                state.withLock { self.publishTable($0) }
+            }
+            let receiver = try DatagramReceiver.start(
+                socket: socket, device: device, sessions: paths.sessions, routing: routing,
+                counters: context.counters
+            ) { [weak paths] in paths?.receive($0) }
+            currentDatagrams.value = paths
+            state.withLock { state in
+                paths.update(peers: Set(state.routes.values).subtracting([context.host.localPeer]))
+                state.datagrams = paths
+                state.datagramReceiver = receiver
+            }
+            context.host.setHandler(for: .kairosDatagram) { [weak self, weak paths] stream in
+                guard let self, let paths, isAdmitted(stream.peer) else {
+                    return stream.channel.eventLoop.makeFailedFuture(StreamRefusal.notAdmitted)
+                }
+                return paths.accept(stream)
+            }
+        } catch {
+            logger.warning("packets go by streams only", metadata: ["reason": "\(error)"])
+        }
+    }
+
+    private func stopDatagrams() {
+        let (paths, receiver) = state.withLock { state in
+            defer {
+                state.datagrams = nil
+                state.datagramReceiver = nil
+            }
+            return (state.datagrams, state.datagramReceiver)
+        }
+        guard let paths else { return }
+        currentDatagrams.value = nil
+        context.host.removeHandler(for: .kairosDatagram)
+        receiver?.stop()
+        paths.stop()
     }
 
     /// The device was taken away while it was being read.
     private func deviceFailed() {
+        stopDatagrams()
         let channels = state.withLock { state in
             state.device = nil
             state.pump = nil
@@ -341,7 +415,9 @@ package final class VPNService: Sendable {
             links[shared.address] = state.links[peer]
         }
         routing.publish(
-            RoutingTable(subnet: configuration.subnet, localAddresses: local, links: links))
+            RoutingTable(
+                subnet: configuration.subnet, localAddresses: local, links: links,
+                paths: state.datagrams?.paths ?? [:]))
     }
 
     // MARK: - peers and their streams
@@ -353,6 +429,7 @@ package final class VPNService: Sendable {
         }
         guard isFirst else { return }
         context.host.addObserver { [weak self] event in
+            self?.noteConnection(event)
             switch event {
             case .peerConnected(let peer, _): self?.link(to: peer)?.peerConnected()
             case .peerIdentified(let peer, let information):
@@ -360,6 +437,22 @@ package final class VPNService: Sendable {
             default: break
             }
         }
+    }
+
+    private func noteConnection(_ event: SwarmEvent) {
+        let datagrams = state.withLock { state in
+            switch event {
+            case .peerConnected(let peer, let info), .connectionAdded(let peer, let info):
+                state.connections[info.id] = (peer, info)
+            case .connectionRemoved(_, let id): state.connections[id] = nil
+            // The end of the last connection names none.
+            case .peerDisconnected(let peer):
+                state.connections = state.connections.filter { $0.value.0 != peer }
+            default: break
+            }
+            return state.datagrams
+        }
+        datagrams?.observe(event)
     }
 
     private func link(to peer: PeerID) -> PeerLink? {
@@ -430,6 +523,16 @@ package final class VPNService: Sendable {
             }
         }
         return true
+    }
+}
+
+/// Where links find the datagram paths, which come and go with the device.
+private final class CurrentDatagramPaths: Sendable {
+    private let state = Mutex<DatagramPaths?>(nil)
+
+    var value: DatagramPaths? {
+        get { state.withLock { $0 } }
+        set { state.withLock { $0 = newValue } }
     }
 }
 

@@ -4,6 +4,8 @@ package import LibP2P
 package struct VPNLinkStatus: Hashable, Sendable {
     package var peer: PeerID
     package var state: LinkState
+    /// Whether datagrams carry the packets, or the stream.
+    package var path: PathState = .stream
     /// The bytes that wait for the peer.
     package var queuedBytes: Int
     /// The MTU that the peer's hello named; nil until it has come, and for stock peers.

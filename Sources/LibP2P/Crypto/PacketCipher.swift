@@ -1,0 +1,77 @@
+internal import COpenSSL
+
+/// An AEAD for many small messages under one key, numbered by a counter: one way, in place, without
+/// allocation. The nonce is four zero bytes and the counter, 8 bytes big-endian; there is no associated data.
+///
+/// Sendable unchecked: the context is mutable, and each object belongs to one caller at a time, as the owner of a
+/// counter must anyway; it may be handed from thread to thread.
+package final class PacketCipher: @unchecked Sendable {
+    /// Which AEAD. Both have keys of 32, nonces of 12 and tags of 16 bytes.
+    package enum Algorithm: UInt8, Hashable, Sendable {
+        case aes256GCM = 1
+        case chaCha20Poly1305 = 2
+    }
+
+    package static let keyLength = 32
+    package static let tagLength = 16
+
+    private let context: OpaquePointer
+    /// The nonce, kept aligned so that setting it is one store.
+    private let nonce: UnsafeMutablePointer<UInt8>
+
+    /// Nil when the key has another length, or libcrypto does not offer the cipher, as in strict FIPS mode.
+    package init?(key: SecretBytes, algorithm: Algorithm, seals: Bool) {
+        guard key.count == Self.keyLength, let context = EVP_CIPHER_CTX_new() else { return nil }
+        self.context = context
+        self.nonce = .allocate(capacity: 12)
+        nonce.initialize(repeating: 0, count: 12)
+        let cipher = algorithm == .aes256GCM ? EVP_aes_256_gcm() : EVP_chacha20_poly1305()
+        let done = key.withPointer { EVP_CipherInit_ex(context, cipher, nil, $0, nil, seals ? 1 : 0) }
+        guard done == 1 else {
+            ERR_clear_error()
+            return nil
+        }
+    }
+
+    deinit {
+        // Overwrites the key schedule.
+        EVP_CIPHER_CTX_free(context)
+        nonce.deallocate()
+    }
+
+    private func begin(_ counter: UInt64) -> Bool {
+        UnsafeMutableRawPointer(nonce).storeBytes(of: counter.bigEndian, toByteOffset: 4, as: UInt64.self)
+        return EVP_CipherInit_ex(context, nil, nil, nil, nonce, -1) == 1
+    }
+
+    /// Encrypts `count` bytes at `bytes` in place and writes the 16 bytes of the tag behind them. A counter must
+    /// never be used twice under one key. False when libcrypto fails; nothing may be sent then.
+    package func seal(_ bytes: UnsafeMutableRawPointer, count: Int, counter: UInt64) -> Bool {
+        let bytes = bytes.assumingMemoryBound(to: UInt8.self)
+        var written: Int32 = 0
+        guard begin(counter), EVP_CipherUpdate(context, bytes, &written, bytes, Int32(clamping: count)) == 1,
+            EVP_CipherFinal_ex(context, bytes + count, &written) == 1,
+            EVP_CIPHER_CTX_ctrl(context, EVP_CTRL_AEAD_GET_TAG, Int32(Self.tagLength), bytes + count) == 1
+        else {
+            ERR_clear_error()
+            return false
+        }
+        return true
+    }
+
+    /// Decrypts `count` bytes at `bytes` in place, behind which the tag stands. False when they are not authentic;
+    /// what stands there is worth nothing then.
+    package func open(_ bytes: UnsafeMutableRawPointer, count: Int, counter: UInt64) -> Bool {
+        let bytes = bytes.assumingMemoryBound(to: UInt8.self)
+        var written: Int32 = 0
+        guard begin(counter),
+            EVP_CIPHER_CTX_ctrl(context, EVP_CTRL_AEAD_SET_TAG, Int32(Self.tagLength), bytes + count) == 1,
+            EVP_CipherUpdate(context, bytes, &written, bytes, Int32(clamping: count)) == 1,
+            EVP_CipherFinal_ex(context, bytes + count, &written) == 1
+        else {
+            ERR_clear_error()
+            return false
+        }
+        return true
+    }
+}

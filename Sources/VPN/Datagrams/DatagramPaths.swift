@@ -1,0 +1,388 @@
+internal import CLinuxNet
+internal import LibP2P
+internal import Logging
+internal import Multiformats
+internal import NIOCore
+internal import Synchronization
+internal import Timing
+
+/// The control plane of the datagram paths: drives one `DatagramPathCore` for each peer, agrees on keys over
+/// streams, and answers probes. Any thread may call it; it does nothing for packets but to say which path they take.
+final class DatagramPaths: Sendable {
+    /// How many handshakes of one peer are answered in `handshakePeriod`.
+    private static let handshakesPerPeriod = 8
+    private static let handshakePeriod = Duration.seconds(30)
+
+    private let host: any Host
+    private let time: any TimeSource
+    private let socket: DatagramSocket
+    private let subnet: VirtualSubnet
+    private let mtu: UInt16
+    private let logger: Logger
+    private let configuration: DatagramPathCore.Configuration
+    /// Says that `paths` has changed; called without a lock held.
+    private let onChange: @Sendable () -> Void
+    private let connectionInfo: @Sendable (ConnectionID) -> ConnectionInfo?
+    /// For the thread that reads the socket.
+    let sessions = Published(SessionTable())
+    private let state = Mutex(State())
+
+    private struct Entry {
+        let session: DatagramSession
+        /// Where probes go to.
+        var candidate: DatagramEndpoint
+        /// The number of the last probe, and where it went.
+        var probe: (number: UInt64, to: DatagramEndpoint)?
+    }
+
+    private struct Peer {
+        var core: DatagramPathCore
+        var entries: [UInt32: Entry] = [:]
+        var path: DatagramPath?
+        var streamUsed = false
+        var answered = 0
+        var answeredSince = Instant.zero
+    }
+
+    private struct State {
+        var isStopped = false
+        var peers: [PeerID: Peer] = [:]
+        var owners: [UInt32: PeerID] = [:]
+        var timer: Instant?
+    }
+
+    init(
+        host: any Host, time: any TimeSource, socket: DatagramSocket, subnet: VirtualSubnet, mtu: UInt16,
+        logger: Logger, configuration: DatagramPathCore.Configuration = .init(),
+        connectionInfo: @escaping @Sendable (ConnectionID) -> ConnectionInfo?,
+        onChange: @escaping @Sendable () -> Void
+    ) {
+        self.host = host
+        self.time = time
+        self.socket = socket
+        self.subnet = subnet
+        self.mtu = mtu
+        self.logger = logger
+        self.configuration = configuration
+        self.connectionInfo = connectionInfo
+        self.onChange = onChange
+    }
+
+    // MARK: - what the service says
+
+    /// The peers that have an address now; the sessions of others are forgotten.
+    func update(peers: Set<PeerID>) {
+        state.withLock { state in
+            for (peer, record) in state.peers where !peers.contains(peer) {
+                for index in record.entries.keys { state.owners[index] = nil }
+                state.peers[peer] = nil
+            }
+            for peer in peers where state.peers[peer] == nil && !state.isStopped {
+                state.peers[peer] = Peer(core: DatagramPathCore(configuration: configuration))
+            }
+            publishSessions(state)
+        }
+    }
+
+    /// Forgets everything.
+    func stop() {
+        state.withLock { state in
+            state = State()
+            state.isStopped = true
+            publishSessions(state)
+        }
+        socket.wake()
+    }
+
+    /// Packets for `peer` were given to its stream.
+    func streamUsed(by peer: PeerID) {
+        state.withLock { $0.peers[peer]?.streamUsed = true }
+        receive(.wanted, from: peer)
+    }
+
+    func observe(_ event: SwarmEvent) {
+        switch event {
+        // A peer that has started again has new connections, and none of the keys.
+        case .peerConnected(let peer, _), .peerDisconnected(let peer): receive(.doubted, from: peer)
+        default: break
+        }
+    }
+
+    /// The paths that packets take now.
+    var paths: [PeerID: DatagramPath] { state.withLock { $0.peers.compactMapValues(\.path) } }
+
+    func pathState(of peer: PeerID) -> PathState { state.withLock { $0.peers[peer]?.core.state ?? .stream } }
+
+    /// The thread that reads the socket has news.
+    func receive(_ event: DatagramReceiver.Event) {
+        host.eventLoop.execute { self.handle(event) }
+    }
+
+    private func handle(_ event: DatagramReceiver.Event) {
+        switch event {
+        case .probe(let index, let number, let from):
+            let (peer, entry) = find(index) { entry in
+                // Before an echo has shown a way, the peer's own address is the better guess.
+                if entry.probe == nil || entry.probe?.to != from { entry.candidate = from }
+            }
+            guard let peer, let entry, isOutside(from) else { return }
+            send(entry.session, kind: DatagramFormat.echo, number: number, to: from)
+            receive(.probed(index: index), from: peer)
+        case .echo(let index, let number, let from):
+            let (peer, entry) = find(index) { entry in
+                guard entry.probe?.number == number else { return }
+                entry.candidate = from
+            }
+            guard let peer, let entry, entry.probe?.number == number else { return }
+            receive(.echoed(index: index), from: peer)
+        case .moved(let index, let from):
+            guard isOutside(from) else { return }
+            let (peer, _) = find(index) { $0.candidate = from }
+            if let peer { receive(.moved(index: index), from: peer) }
+        }
+    }
+
+    /// The session's entry, after `change`.
+    private func find(_ index: UInt32, _ change: (inout Entry) -> Void) -> (PeerID?, Entry?) {
+        state.withLock { state in
+            guard let peer = state.owners[index], var entry = state.peers[peer]?.entries[index] else {
+                return (nil, nil)
+            }
+            change(&entry)
+            state.peers[peer]?.entries[index] = entry
+            return (peer, entry)
+        }
+    }
+
+    /// The tunnel is not to be tunnelled.
+    private func isOutside(_ endpoint: DatagramEndpoint) -> Bool {
+        guard let address = endpoint.ipv4 else { return true }
+        return address & subnet.mask != subnet.network.rawValue
+    }
+
+    // MARK: - the core
+
+    private func receive(_ input: DatagramPathCore.Input, from peer: PeerID) {
+        let now = time.now()
+        let effects = state.withLock { $0.peers[peer]?.core.receive(input, at: now) ?? [] }
+        perform(effects, for: peer)
+        scheduleTimer(at: now)
+    }
+
+    private func perform(_ effects: [DatagramPathCore.Effect], for peer: PeerID) {
+        for effect in effects {
+            switch effect {
+            case .handshake: handshake(with: peer)
+            case .probe(let index): probe(index, of: peer)
+            case .use(let index): use(index, for: peer)
+            case .forget(let index):
+                state.withLock { state in
+                    state.peers[peer]?.entries[index] = nil
+                    state.owners[index] = nil
+                    publishSessions(state)
+                }
+            }
+        }
+    }
+
+    private func probe(_ index: UInt32, of peer: PeerID) {
+        let number = UInt64.random(in: .min ... .max)
+        let entry = state.withLock { state -> Entry? in
+            guard var entry = state.peers[peer]?.entries[index] else { return nil }
+            entry.probe = (number, entry.candidate)
+            state.peers[peer]?.entries[index] = entry
+            return entry
+        }
+        guard let entry else { return }
+        send(entry.session, kind: DatagramFormat.probe, number: number, to: entry.candidate)
+    }
+
+    private func send(_ session: DatagramSession, kind: UInt8, number: UInt64, to endpoint: DatagramEndpoint)
+    {
+        guard let bytes = session.control(kind: kind, number: number) else { return }
+        // A probe that cannot leave is as good as one that is lost: the core counts it.
+        _ = bytes.withUnsafeBytes { socket.send($0, segment: $0.count, to: endpoint) }
+    }
+
+    private func use(_ index: UInt32?, for peer: PeerID) {
+        let isNew = state.withLock { state -> Bool in
+            let hadPath = state.peers[peer]?.path != nil
+            if let index, let entry = state.peers[peer]?.entries[index] {
+                state.peers[peer]?.path = DatagramPath(
+                    session: entry.session, endpoint: entry.candidate, socket: socket,
+                    onUse: { [weak self] in self?.pathUsed(by: peer) })
+            } else {
+                state.peers[peer]?.path = nil
+            }
+            return hadPath != (state.peers[peer]?.path != nil)
+        }
+        if isNew {
+            logger.info(
+                "packets change their way",
+                metadata: ["peer": "\(peer)", "way": index == nil ? "stream" : "datagrams"])
+        }
+        onChange()
+    }
+
+    private func pathUsed(by peer: PeerID) {
+        host.eventLoop.execute { self.receive(.wanted, from: peer) }
+    }
+
+    /// Called with the lock held, so that tables are published in the order in which they came to be.
+    private func publishSessions(_ state: borrowing State) {
+        var table: [UInt32: DatagramSession] = [:]
+        for peer in state.peers.values {
+            for (index, entry) in peer.entries { table[index] = entry.session }
+        }
+        sessions.publish(SessionTable(table))
+    }
+
+    private func scheduleTimer(at now: Instant) {
+        let wanted = state.withLock { state -> Instant? in
+            guard let deadline = state.peers.values.compactMap(\.core.nextDeadline).min() else { return nil }
+            if let timer = state.timer, timer <= deadline { return nil }
+            state.timer = deadline
+            return deadline
+        }
+        guard let wanted else { return }
+        let delay = TimeAmount.nanoseconds(max(0, (wanted - now).wholeNanoseconds))
+        host.eventLoop.scheduleTask(in: delay) { [weak self] in self?.timerFired(wanted) }
+    }
+
+    private func timerFired(_ timer: Instant) {
+        let now = time.now()
+        let due = state.withLock { state -> [(PeerID, [DatagramPathCore.Effect])] in
+            guard state.timer == timer else { return [] }
+            state.timer = nil
+            var due: [(PeerID, [DatagramPathCore.Effect])] = []
+            for (peer, var record) in state.peers {
+                guard let deadline = record.core.nextDeadline, deadline <= now else { continue }
+                var use = DatagramPathCore.Use()
+                use.stream = record.streamUsed
+                record.streamUsed = false
+                for entry in record.entries.values {
+                    if entry.session.hasSent.exchange(false, ordering: .relaxed) { use.sent = true }
+                    if entry.session.hasReceived.exchange(false, ordering: .relaxed) { use.received = true }
+                }
+                due.append((peer, record.core.receive(.tick(use), at: now)))
+                state.peers[peer] = record
+            }
+            return due
+        }
+        for (peer, effects) in due { perform(effects, for: peer) }
+        scheduleTimer(at: now)
+    }
+
+    // MARK: - keys
+
+    private func hello(ciphers: UInt8, index: UInt32, _ pair: X25519.KeyPair) -> DatagramHello {
+        DatagramHello(ciphers: ciphers, port: socket.port, mtu: mtu, index: index, publicKey: pair.publicKey)
+    }
+
+    /// The ciphers that this machine takes: AES only where the processor computes it.
+    private static let ciphers: UInt8 =
+        (clinuxnet_has_aes() != 0 ? PacketCipher.Algorithm.aes256GCM.rawValue : 0)
+        | PacketCipher.Algorithm.chaCha20Poly1305.rawValue
+
+    private func freeIndex() -> UInt32 {
+        state.withLock { state in
+            while true {
+                let index = UInt32.random(in: 1 ... .max)
+                if state.owners[index] == nil { return index }
+            }
+        }
+    }
+
+    private func handshake(with peer: PeerID) {
+        let pair = X25519.KeyPair.generate()
+        let opening = hello(ciphers: Self.ciphers, index: freeIndex(), pair)
+        host.openStream(to: peer, protocols: [.kairosDatagram]) { [self] stream in
+            stream.channel.eventLoop.makeCompletedFuture {
+                try stream.channel.pipeline.syncOperations.addHandler(
+                    DatagramHandshakeHandler(opening: opening) { [self] answer in
+                        guard let algorithm = PacketCipher.Algorithm(rawValue: answer.ciphers),
+                            answer.ciphers & Self.ciphers != 0
+                        else { return nil }
+                        return agree(
+                            peer, stream.connection, pair, initiator: opening, responder: answer, algorithm,
+                            isInitiator: true) ? .nothing : nil
+                    } onEnd: { [self] in
+                        receive(.handshakeFailed, from: peer)
+                    })
+            }
+        }.whenFailure { [self] _ in receive(.handshakeFailed, from: peer) }
+    }
+
+    /// Answers a handshake of a peer that has proven to be of the network.
+    func accept(_ stream: NegotiatedStream) -> EventLoopFuture<Void> {
+        let (peer, connection) = (stream.peer, stream.connection)
+        guard mayAnswer(peer) else {
+            return stream.channel.eventLoop.makeFailedFuture(StreamRefusal.tooManyStreams)
+        }
+        return stream.channel.eventLoop.makeCompletedFuture {
+            try stream.channel.pipeline.syncOperations.addHandler(
+                DatagramHandshakeHandler(opening: nil) { [self] opening in
+                    let common = opening.ciphers & Self.ciphers
+                    let algorithm: PacketCipher.Algorithm =
+                        common & PacketCipher.Algorithm.aes256GCM.rawValue != 0
+                        ? .aes256GCM : .chaCha20Poly1305
+                    guard common & algorithm.rawValue != 0 else { return nil }
+                    let pair = X25519.KeyPair.generate()
+                    let answer = hello(ciphers: algorithm.rawValue, index: freeIndex(), pair)
+                    return agree(
+                        peer, connection, pair, initiator: opening, responder: answer, algorithm,
+                        isInitiator: false) ? .reply(answer) : nil
+                })
+        }
+    }
+
+    private func mayAnswer(_ peer: PeerID) -> Bool {
+        let now = time.now()
+        return state.withLock { state in
+            guard var record = state.peers[peer] else { return false }
+            if now - record.answeredSince > Self.handshakePeriod {
+                record.answeredSince = now
+                record.answered = 0
+            }
+            record.answered += 1
+            state.peers[peer] = record
+            return record.answered <= Self.handshakesPerPeriod
+        }
+    }
+
+    private func agree(
+        _ peer: PeerID, _ connection: ConnectionID, _ pair: X25519.KeyPair, initiator: DatagramHello,
+        responder: DatagramHello, _ algorithm: PacketCipher.Algorithm, isInitiator: Bool
+    ) -> Bool {
+        let (own, remote) = isInitiator ? (initiator, responder) : (responder, initiator)
+        let peers = isInitiator ? (host.localPeer, peer) : (peer, host.localPeer)
+        guard let info = connectionInfo(connection),
+            let candidate = Self.endpoint(info.remoteAddress, port: remote.port), isOutside(candidate),
+            let keys = try? DatagramKeys(
+                own: pair, initiator: (peers.0, initiator), responder: (peers.1, responder),
+                isInitiator: isInitiator, channelBinding: info.channelBinding),
+            let session = DatagramSession(
+                peer: peer, localIndex: own.index, remoteIndex: remote.index,
+                maximumPacket: Int(min(own.mtu, remote.mtu)),
+                sendKey: isInitiator ? keys.fromInitiator : keys.fromResponder,
+                receiveKey: isInitiator ? keys.fromResponder : keys.fromInitiator, algorithm: algorithm)
+        else { return false }
+        let isNew = state.withLock { state in
+            guard state.peers[peer] != nil, state.owners[own.index] == nil else { return false }
+            state.owners[own.index] = peer
+            state.peers[peer]?.entries[own.index] = Entry(session: session, candidate: candidate)
+            publishSessions(state)
+            return true
+        }
+        guard isNew else { return false }
+        receive(.agreed(index: own.index, isInitiator: isInitiator), from: peer)
+        return true
+    }
+
+    /// The address of a connection with another port.
+    private static func endpoint(_ address: Multiaddr, port: UInt16) -> DatagramEndpoint? {
+        guard case .address(let ip, let zone)? = address.tcpEndpoint?.host else { return nil }
+        let scope = zone.map { UInt32($0) ?? InterfaceIndex.named($0) } ?? 0
+        return DatagramEndpoint(address: ip.bytes, scope: scope, port: port)
+    }
+}
