@@ -202,6 +202,16 @@ package struct DecreeElection: Sendable {
 
     /// Whether this node was told to leave, and its disk remembers it.
     package var hasLeft: Bool { durable.hasLeft }
+    /// Whether this node was told to leave.
+    package var isLeaving: Bool { state.hasLeft }
+
+    /// The members that are known to have accepted what this node wishes for.
+    package var acknowledgers: Set<PeerID> {
+        guard let wished else { return [] }
+        var peers = Set(votes.filter { $0.value.accepted?.decree == wished.decree }.keys)
+        if durable.accepted?.decree == wished.decree { peers.insert(localPeer) }
+        return peers
+    }
 
     /// Whether this node is waiting for a decree that it wants, and which.
     package var wish: Decree? { wished?.decree }

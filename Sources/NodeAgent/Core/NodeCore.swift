@@ -138,7 +138,10 @@ package struct NodeCore: Sendable {
     private var leftEpoch: UInt64?
     private var removed: Set<PeerID> = []
     private var operatorForgets: Set<PeerID> = []
-    private var operatorRefounds: UInt64?
+    /// The nodes that an operator has named here, bounded, so that their standing can be asked for.
+    private(set) var given: Set<OperatorWord> = []
+    private(set) var operatorRefounds: UInt64?
+    private static let mostGiven = 1024
     private var lastWishes = ElectionWishes()
     private var absences = AbsenceLog()
     private var askedForToken = false
@@ -198,6 +201,7 @@ package struct NodeCore: Sendable {
             k3s = condition
         case .forget(let peers):
             operatorForgets.formUnion(peers)
+            if given.count + peers.count <= Self.mostGiven { given.formUnion(peers.map(OperatorWord.forget)) }
         case .refound(let epoch):
             operatorRefounds = epoch
         case .leave:
@@ -281,6 +285,8 @@ package struct NodeCore: Sendable {
 
     private mutating func settle(at moment: Moment, _ effects: inout [Effect]) {
         absences.update(watched: watchedForAbsence, present: connected, at: moment.instant)
+        // What is done is not wished for again: a forgotten node that comes back is taken back.
+        if let decree = election.decree { operatorForgets.subtract(decree.forgotten) }
         let wishes = self.wishes(at: moment.instant)
         if wishes != lastWishes {
             lastWishes = wishes

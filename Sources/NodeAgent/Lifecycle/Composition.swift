@@ -156,7 +156,9 @@ struct Composition: Sendable {
             startedAt: startedAt,
             configurationWarnings: configuration.warnings.map(\.description) + settings.unused)
         let api = APIServer(
-            socket: UnixSocket(path: paths.socket), status: reporter, ledger: reporter, clock: time,
+            socket: UnixSocket(path: paths.socket), status: reporter, ledger: reporter,
+            commands: NodeOperator(node: node),
+            clock: time,
             eventLoopGroup: group, logger: logger)
         return Composition(
             logger: logger, group: group, files: files, swarm: swarm, mesh: mesh, discovery: discovery,

@@ -1,3 +1,4 @@
+internal import AgentAPI
 package import Coordination
 internal import K3s
 internal import Ledger
@@ -125,9 +126,20 @@ package final class NodeService: Sendable {
         eventLoop.execute { [self] in feed(.k3s(condition)) }
     }
 
-    /// Gives the core an operator's word.
-    package func tell(_ word: NodeCore.Input) {
-        eventLoop.execute { [self] in feed(word) }
+    /// Gives the core an operator's word, unless it was given already or cannot be carried out; answers
+    /// how it stands.
+    func give(_ word: NodeCore.OperatorWord) -> EventLoopFuture<OperatorOutcome> {
+        eventLoop.submit { [self] in
+            if let standing = state.value.core.standing(of: word), !standing.isFinal { return standing }
+            if let refusal = state.value.core.refusal(of: word) { return .refused(refusal) }
+            feed(state.value.core.input(for: word))
+            return state.value.core.standing(of: word) ?? .accepted("the word is given")
+        }
+    }
+
+    /// How an operator's word stands; nil when it was not given.
+    func standing(of word: NodeCore.OperatorWord) -> EventLoopFuture<OperatorOutcome?> {
+        eventLoop.submit { [self] in state.value.core.standing(of: word) }
     }
 
     /// Ends the service: what arrives after it is dropped.

@@ -1,0 +1,89 @@
+internal import AgentAPI
+internal import Coordination
+internal import LibP2P
+
+extension NodeCore {
+    /// An operator's word, as the core takes it.
+    enum OperatorWord: Hashable, Sendable {
+        case leave
+        case forget(PeerID)
+        case refound
+    }
+
+    /// What the word is to the core, now.
+    func input(for word: OperatorWord) -> Input {
+        switch word {
+        case .leave: .leave
+        case .forget(let peer): .forget([peer])
+        case .refound: .refound(epoch: election.decree?.epoch ?? 0)
+        }
+    }
+
+    /// Why the word cannot be carried out; nil when it can.
+    func refusal(of word: OperatorWord) -> OperatorRefusal? {
+        guard configuration.runsK3s, let decree = election.decree else {
+            return OperatorRefusal(
+                .noCluster, what: "no cluster has been founded yet",
+                remedy: "see `kairos-agent p2p status` for what the nodes are waiting for")
+        }
+        switch word {
+        case .refound:
+            return nil
+        case .leave where !decree.isRunning, .forget where !decree.isRunning:
+            return OperatorRefusal(
+                .noCluster, what: "the cluster does not run yet",
+                remedy:
+                    "wait for the server, or stop this node: who is away is waited for no longer than 15 s")
+        case .leave:
+            if decree.isForgotten(localPeer) {
+                return OperatorRefusal(
+                    .alreadyGone, what: "this node is no part of the cluster", remedy: "nothing is left to do"
+                )
+            }
+            return decree.forgetting([localPeer]) == nil ? Self.lastServer : nil
+        case .forget(let peer):
+            if decree.isForgotten(peer) {
+                return OperatorRefusal(
+                    .alreadyGone, what: "the node was forgotten already", remedy: "nothing is left to do")
+            }
+            return decree.forgetting([peer]) == nil ? Self.lastServer : nil
+        }
+    }
+
+    private static var lastServer: OperatorRefusal {
+        OperatorRefusal(
+            .lastServer, what: "it is the only server, and the cluster is its data",
+            remedy:
+                "add a server first (p2p.auto.ha), or give the cluster up with `kairos-agent p2p reset-cluster --i-know`"
+        )
+    }
+
+    /// How the word stands; nil when it was not given.
+    func standing(of word: OperatorWord) -> OperatorOutcome? {
+        guard let decree = election.decree else { return nil }
+        switch word {
+        case .leave:
+            guard election.isLeaving else { return nil }
+            return decree.isForgotten(localPeer)
+                ? .done("this node has left the cluster; its K3s is stopped and its data are set aside")
+                : wait
+        case .forget(let peer):
+            guard given.contains(word) else { return nil }
+            return decree.isForgotten(peer) ? .done("the node is forgotten, and what it held is free") : wait
+        case .refound:
+            guard let epoch = operatorRefounds else { return nil }
+            return decree.epoch > epoch
+                ? .done("epoch \(decree.epoch) of the cluster is founded by \(decree.founder.uuid)") : wait
+        }
+    }
+
+    private var wait: OperatorOutcome {
+        let acknowledged = election.acknowledgers
+        let names = election.members.mapValues(\.name)
+        return .waitingForQuorum(
+            QuorumWait(
+                needed: election.scope.quorum,
+                acknowledged: names.filter { acknowledged.contains($0.key) }.values.sorted(),
+                missing: names.filter { !acknowledged.contains($0.key) }.values.sorted()))
+    }
+}
