@@ -2,8 +2,7 @@
 
 What is measured is taken from the kernel, not asked of the agent: addresses from the routing table of
 each namespace, bytes from the counters of each node's network card, memory, descriptors, connections
-and processor time from /proc. Looking costs no process, so it disturbs little. Only the last step, how long a
-change takes to be on every node, asks the agents: there is no other way to see a ledger.
+and processor time from /proc. Looking costs no process, so it disturbs little.
 """
 
 import argparse

@@ -82,7 +82,11 @@ extension World {
         note("n\(index) loses power")
         stopAgent(index)
         machines[index].k3s.powerDown()
-        if sabotage == .datastoreForgotten { machines[index].k3s.datastore = nil }
+        if sabotage == .datastoreForgotten {
+            machines[index].k3s.datastore = nil
+            // With the record the agent would not let it found again.
+            machines[index].k3s.files[machines[index].k3s.node.layout.clusterRecord] = nil
+        }
         schedule(.boot(index, life: machines[index].life), after: outage)
         schedulePowerUp(index, after: outage)
     }
