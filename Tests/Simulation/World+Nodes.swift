@@ -1,4 +1,5 @@
 import Coordination
+import K3s
 import Ledger
 import LibP2P
 import MeshNetwork
