@@ -266,7 +266,8 @@ extension World {
                 feed(.electionPersisted(number), to: index)
             }
         case .token(let token): if !fails { feed(.joinToken(token), to: index) }
-        case .lease: break
+        case .lease(let address):
+            if fails, let address { feed(.leaseFailed(address), to: index) }
         case .snapshot: feed(.persisted(succeeded: !fails), to: index)
         }
     }

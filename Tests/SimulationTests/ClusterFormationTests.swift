@@ -35,7 +35,8 @@ struct ClusterFormationTests {
             #expect(world.faultsInjected == 1)
             #expect(world.address(index) == address)
             #expect(world.role(index) == role)
-            #expect(world.k3sStarts(index) == starts + 1, "once, when its data were found to be the right ones")
+            #expect(
+                world.k3sStarts(index) == starts + 1, "once, when its data were found to be the right ones")
             #expect(world.disorder.isEmpty, "\(world.timeline)")
             #expect(world.violations.isEmpty)
         }

@@ -74,6 +74,8 @@ package struct NodeCore: Sendable {
         case stockPeers(Bool)
         case electionPersisted(UInt64)
         case electionPersistFailed(UInt64, reason: String)
+        /// The lease of this address could not be written.
+        case leaseFailed(VirtualAddress)
         /// The device carries the address, or what keeps it from doing so.
         case device(DeviceState)
         /// This node's join token is on its disk.
@@ -144,6 +146,9 @@ package struct NodeCore: Sendable {
     private static let mostGiven = 1024
     private var lastWishes = ElectionWishes()
     private var absences = AbsenceLog()
+    /// When a lease that could not be written is tried again: without it a restart finds an older address.
+    private var leaseRetry: (address: VirtualAddress, at: Instant)?
+    private static let leaseRetryInterval = Duration.seconds(1)
     private var askedForToken = false
     private var routes: [VirtualAddress: PeerID] = [:]
     private var publisher: KeyPublisher
@@ -166,7 +171,7 @@ package struct NodeCore: Sendable {
     package var nextDeadline: Instant? {
         [
             claim.nextDeadline, election.nextDeadline, publisher.nextDeadline,
-            absences.nextDeadline(after: absenceLimits),
+            absences.nextDeadline(after: absenceLimits), leaseRetry?.at,
         ].compactMap { $0 }.min()
     }
 
@@ -193,6 +198,8 @@ package struct NodeCore: Sendable {
             electionStep(.persisted(number), at: now, &effects)
         case .electionPersistFailed(let number, let reason):
             electionStep(.persistFailed(number, reason: reason), at: now, &effects)
+        case .leaseFailed(let address):
+            leaseRetry = (address, now + Self.leaseRetryInterval)
         case .device(let state):
             device = state
         case .joinToken(let token):
@@ -209,6 +216,10 @@ package struct NodeCore: Sendable {
         case .tick:
             claimStep(.tick, at: now, &effects)
             electionStep(.tick, at: now, &effects)
+            if let retry = leaseRetry, now >= retry.at {
+                leaseRetry = nil
+                if claim.address == retry.address { effects.append(.writeLease(retry.address)) }
+            }
         }
         settle(at: moment, &effects)
         return effects

@@ -227,7 +227,9 @@ package final class NodeService: Sendable {
             }
         case .writeLease(let address):
             let lease = parts.lease
-            onDisk({ try lease.write(address) }, name: "lease") { _ in nil }
+            onDisk({ try lease.write(address) }, name: "lease") { outcome in
+                if case .failure = outcome { .leaseFailed(address) } else { nil }
+            }
         case .removeLease:
             let lease = parts.lease
             onDisk({ try lease.remove() }, name: "lease") { _ in nil }
