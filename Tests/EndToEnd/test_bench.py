@@ -68,7 +68,8 @@ class BenchTests(unittest.TestCase):
         # An idle network may well send nothing in so short a time.
         self.assertGreaterEqual(run["idle_sent_bytes_per_second_mean"], 0)
         self.assertGreaterEqual(run["idle_sent_packets_per_second_mean"], 0)
-        self.assertEqual(run["connections_max"], 1)
+        # Two nodes that dial each other at once keep both connections for some seconds.
+        self.assertIn(run["connections_max"], (1, 2))
         self.assertGreater(run["descriptors_max"], run["connections_max"])
         self.assertGreater(run["resident_mib_max"], 1)
         plot.main(["lines", self.path("mesh.svg"), "idle", output, "idle_sent_bytes_per_second_mean"])
