@@ -20,6 +20,8 @@ extension World {
             let desired = try machines[index].k3s.node.desiredState(of: assignment)
             machines[index].k3s.desired = desired
             machines[index].epoch = assignment.epoch
+            // As the runner does for the only server of a cluster.
+            reconcile(.restartPermitted(!assignment.highAvailability), at: index)
             reconcile(.desired(desired), at: index)
         } catch {
             violate(.order, "K3s of n\(index) cannot be configured: \(error)")
