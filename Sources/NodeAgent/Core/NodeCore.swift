@@ -146,6 +146,11 @@ package struct NodeCore: Sendable {
     private static let mostGiven = 1024
     private var lastWishes = ElectionWishes()
     private var absences = AbsenceLog()
+    /// Since when this node has waited to be asked to serve, and for how long it does before it starts as
+    /// an agent: the server before it may never get ready.
+    private var reservedSince: Instant?
+    private var reservationIsOver = false
+    private static let longestReservation = Duration.seconds(120)
     /// When a lease that could not be written is tried again: without it a restart finds an older address.
     private var leaseRetry: (address: VirtualAddress, at: Instant)?
     private static let leaseRetryInterval = Duration.seconds(1)
@@ -172,6 +177,7 @@ package struct NodeCore: Sendable {
         [
             claim.nextDeadline, election.nextDeadline, publisher.nextDeadline,
             absences.nextDeadline(after: absenceLimits), leaseRetry?.at,
+            reservationIsOver ? nil : reservedSince.map { $0 + Self.longestReservation },
         ].compactMap { $0 }.min()
     }
 
@@ -315,6 +321,12 @@ package struct NodeCore: Sendable {
         for write in publisher.writes(publication, board: board, at: moment) {
             effects.append(.put(write.id, value: write.value, above: 0))
         }
+        reservedSince =
+            isReserved && assignment == nil && election.decree?.isRunning == true
+            ? reservedSince ?? moment.instant : nil
+        reservationIsOver = reservedSince.map { moment.instant >= $0 + Self.longestReservation } ?? false
+        // A node that is called back and forgotten again is taken out again.
+        if let decree = election.decree { removed.formIntersection(decree.forgotten) }
         if case .forgotten(let certificate) = plan {
             assignment = nil
             if leftEpoch != certificate.decree.epoch {
@@ -401,7 +413,7 @@ package struct NodeCore: Sendable {
         case .server, .agent:
             guard let first = facts.first else { return nil }
             // What already runs as an agent goes on as one until a decree says otherwise.
-            if role == .agent, isReserved, assignment == nil, !k3s.hasRun { return nil }
+            if role == .agent, isReserved, !reservationIsOver, assignment == nil, !k3s.hasRun { return nil }
             token = first.token
             // The address that follows whichever server works; the port is the servers' own.
             joinURL = configuration.apiAddress.map { "https://\($0):\(first.port)" } ?? first.url
