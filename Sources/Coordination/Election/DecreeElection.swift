@@ -89,45 +89,45 @@ package struct DecreeElection: Sendable {
         case decided(DecreeCertificate)
     }
 
-    private enum Phase: Hashable {
+    enum Phase: Hashable {
         case idle
         case preparing(Ballot, since: Instant)
         case proposing(Ballot, Decree, since: Instant)
     }
 
-    private let configuration: Configuration
-    private let localPeer: PeerID
-    private var random: SeededGenerator
+    let configuration: Configuration
+    let localPeer: PeerID
+    var random: SeededGenerator
 
-    private var phase: Phase = .idle
-    private var state: ElectionState
-    private var durable: ElectionState
-    private var writing: (state: ElectionState, number: UInt64)?
-    private var lastNumber: UInt64 = 0
-    private var writeFailure: String?
-    private var retryWriteAt: Instant = .zero
+    var phase: Phase = .idle
+    var state: ElectionState
+    var durable: ElectionState
+    var writing: (state: ElectionState, number: UInt64)?
+    var lastNumber: UInt64 = 0
+    var writeFailure: String?
+    var retryWriteAt: Instant = .zero
 
-    private var registers: [PeerID: ElectionRegister] = [:]
+    var registers: [PeerID: ElectionRegister] = [:]
     /// This node's own register as others hold it, of a number that its disk does not know of.
-    private var remembered: ElectionRegister?
-    private var rivals: [PeerID: Decree] = [:]
+    var remembered: ElectionRegister?
+    var rivals: [PeerID: Decree] = [:]
     /// Who publishes the certificate of the newest decree.
-    private var holders: Set<PeerID> = []
-    private var present: Set<PeerID> = []
-    private var wishes = ElectionWishes()
-    private var wished: (decree: Decree, since: Instant)?
-    private var lastPublished: ElectionRegister?
-    private var publishedNumber: UInt64 = 0
-    private var announcedNumber: UInt64 = 0
-    private var founderMissedSince: Instant?
-    private var missesFounder = false
+    var holders: Set<PeerID> = []
+    var present: Set<PeerID> = []
+    var wishes = ElectionWishes()
+    var wished: (decree: Decree, since: Instant)?
+    var lastPublished: ElectionRegister?
+    var publishedNumber: UInt64 = 0
+    var announcedNumber: UInt64 = 0
+    var founderMissedSince: Instant?
+    var missesFounder = false
 
-    private var presenceChanged: Instant
-    private var quorumSince: Instant?
+    var presenceChanged: Instant
+    var quorumSince: Instant?
     /// When this node last promised or accepted another's ballot: that attempt is given its time.
-    private var lastHeard: Instant?
-    private var failures = 0
-    private var pauseUntil: Instant = .zero
+    var lastHeard: Instant?
+    var failures = 0
+    var pauseUntil: Instant = .zero
 
     /// The most registers that are kept; the mesh is bounded well below it.
     package static let mostMembers = 4096
@@ -248,92 +248,7 @@ package struct DecreeElection: Sendable {
         return advance(at: now)
     }
 
-    // MARK: learning
-
-    private mutating func learn(_ register: ElectionRegister, of peer: PeerID) {
-        guard register.scope.network == configuration.scope.network else { return }
-        if peer == localPeer {
-            recoverOwnPromises(from: register)
-            return
-        }
-        guard registers[peer] != nil || registers.count < Self.mostMembers else { return }
-        registers[peer] = register
-    }
-
-    /// The network remembers more than this node's disk: the disk lost what was synced. The promises
-    /// made are kept all the same, those of a later number until the decisions before it are known.
-    private mutating func recoverOwnPromises(from register: ElectionRegister) {
-        if register.number > state.number {
-            if register.number >= remembered?.number ?? 0 { remembered = register }
-            return
-        }
-        guard register.number == state.number else { return }
-        if let promised = register.promised, promised > (state.promised ?? Self.below(promised)) {
-            state.promised = promised
-        }
-        if let accepted = register.accepted, accepted.acceptor == localPeer,
-            accepted.decree.number == state.number, accepted.isValid(in: scope)
-        {
-            if let own = state.accepted, own.ballot >= accepted.ballot {
-                // Nothing newer.
-            } else {
-                state.accepted = accepted
-            }
-        }
-        if let drive = register.drive, drive.ballot.round > state.highestDrivenRound {
-            state.highestDrivenRound = drive.ballot.round
-        }
-    }
-
-    private static func below(_ ballot: Ballot) -> Ballot {
-        Ballot(round: 0, proposer: ballot.proposer)
-    }
-
-    private mutating func learn(_ certificate: DecreeCertificate, holder: PeerID) {
-        guard certificate.scope.network == configuration.scope.network else { return }
-        let decree = certificate.decree
-        guard let known = state.certificate?.decree else {
-            // A network that asks for the word of two does not take that of one.
-            guard certificate.scope.quorum >= min(2, configuration.scope.quorum) else { return }
-            decide(certificate)
-            holders.insert(holder)
-            return
-        }
-        if decree == known {
-            if holders.count < Self.mostMembers { holders.insert(holder) }
-            rivals[holder] = nil
-        } else if decree.descends(from: known) {
-            guard certificate.scope.quorum >= min(2, known.quorum) else { return }
-            decide(certificate)
-            holders.insert(holder)
-            rivals[holder] = nil
-        } else if decree.number >= known.number
-            || decree.epoch == known.epoch && decree.founder != known.founder,
-            holder != localPeer, rivals.count < Self.mostMembers
-        {
-            rivals[holder] = decree
-        } else {
-            // An older decree of the same line: its holder has yet to hear of the newer one.
-            rivals[holder] = nil
-        }
-    }
-
-    private mutating func updatePresence(_ peers: Set<PeerID>, at now: Instant) {
-        guard peers != present else { return }
-        present = peers
-        presenceChanged = now
-    }
-
-    private mutating func completeWrite(_ number: UInt64) {
-        guard let writing, writing.number == number else { return }
-        durable = writing.state
-        self.writing = nil
-        writeFailure = nil
-    }
-
-    // MARK: advancing
-
-    private mutating func advance(at now: Instant) -> [Effect] {
+    mutating func advance(at now: Instant) -> [Effect] {
         missFounder(at: now)
         trackQuorum(at: now)
         trackWish(at: now)
@@ -368,7 +283,7 @@ package struct DecreeElection: Sendable {
     }
 
     /// What may be said: only what is on disk.
-    private var publishable: ElectionRegister {
+    var publishable: ElectionRegister {
         let decree = durable.certificate?.decree
         let scope = ElectionScope(
             network: configuration.scope.network, quorum: decree?.quorum ?? configuration.scope.quorum)
@@ -389,7 +304,7 @@ package struct DecreeElection: Sendable {
     }
 
     /// Keeps account of a founder that is away although nobody can have joined it.
-    private mutating func missFounder(at now: Instant) {
+    mutating func missFounder(at now: Instant) {
         guard let decree = state.certificate?.decree, !decree.isRunning, decree.founder.peer != localPeer,
             !present.contains(decree.founder.peer)
         else {
@@ -400,251 +315,5 @@ package struct DecreeElection: Sendable {
         let since = founderMissedSince ?? now
         founderMissedSince = since
         missesFounder = now >= since + configuration.timing.founderPatience
-    }
-
-    // MARK: the acceptor
-
-    /// The registers that are about the open decree, of those whose word counts.
-    private var votes: [PeerID: ElectionRegister] {
-        let forgotten = state.certificate?.decree.forgotten ?? []
-        let scope = scope
-        return registers.filter {
-            $0.value.number == state.number && $0.value.scope == scope && !forgotten.contains($0.key)
-        }
-    }
-
-    private mutating func answerDrives(at now: Instant) {
-        for (peer, register) in votes {
-            guard let drive = register.drive, drive.ballot.proposer == peer else { continue }
-            answer(drive, at: now, isOwn: false)
-        }
-        switch phase {
-        case .preparing(let ballot, _): answer(.init(ballot: ballot, decree: nil), at: now, isOwn: true)
-        case .proposing(let ballot, let decree, _):
-            answer(.init(ballot: ballot, decree: decree), at: now, isOwn: true)
-        case .idle: break
-        }
-    }
-
-    private mutating func answer(_ drive: ElectionRegister.Drive, at now: Instant, isOwn: Bool) {
-        if let promised = state.promised, drive.ballot < promised { return }
-        // All who know the last decree judge this alike, so a refusal never blocks what others accept.
-        if let decree = drive.decree, !decree.follows(state.certificate?.decree) { return }
-        if isForgotten { return }
-        var answered = false
-        if state.promised.map({ drive.ballot > $0 }) ?? true {
-            state.promised = drive.ballot
-            answered = true
-        }
-        if let decree = drive.decree, state.accepted.map({ $0.ballot < drive.ballot }) ?? true {
-            let statement = SignedAccept.statement(
-                in: scope, acceptor: localPeer, ballot: drive.ballot, decree: decree)
-            state.accepted = SignedAccept(
-                acceptor: localPeer, ballot: drive.ballot, decree: decree,
-                signature: configuration.identity.sign(statement))
-            answered = true
-        }
-        if answered, !isOwn { lastHeard = now }
-    }
-
-    /// Whether the others have agreed that this node is gone for good: its word counts no more.
-    private var isForgotten: Bool { state.certificate?.decree.isForgotten(localPeer) ?? false }
-
-    // MARK: the proposer
-
-    private mutating func drive(at now: Instant) {
-        switch phase {
-        case .idle:
-            guard let start = nextAttempt, now >= start, writeFailure == nil else { return }
-            begin(at: now)
-        case .preparing(let ballot, let since):
-            if isPreempted(ballot) || now >= since + configuration.timing.attempt { return fail(at: now) }
-            guard let promises = promises(for: ballot) else { return }
-            guard let decree = promises.highestAccepted ?? wished?.decree else { return fail(at: now) }
-            phase = .proposing(ballot, decree, since: now)
-            answer(.init(ballot: ballot, decree: decree), at: now, isOwn: true)
-        case .proposing(let ballot, _, let since):
-            if isPreempted(ballot) || now >= since + configuration.timing.attempt { fail(at: now) }
-        }
-    }
-
-    private mutating func begin(at now: Instant) {
-        let highest = max(
-            state.highestDrivenRound, state.promised?.round ?? 0,
-            votes.values.map { max($0.promised?.round ?? 0, $0.drive?.ballot.round ?? 0) }.max() ?? 0)
-        // A register that names the last round there is would end the election for everyone.
-        guard highest < UInt64.max else { return }
-        let ballot = Ballot(round: highest + 1, proposer: localPeer)
-        state.highestDrivenRound = ballot.round
-        phase = .preparing(ballot, since: now)
-        answer(.init(ballot: ballot, decree: nil), at: now, isOwn: true)
-    }
-
-    private func isPreempted(_ ballot: Ballot) -> Bool {
-        if let promised = state.promised, promised > ballot { return true }
-        return votes.values.contains { $0.promised.map { $0 > ballot } ?? false }
-    }
-
-    private mutating func fail(at now: Instant) {
-        failures = min(failures + 1, 16)
-        phase = .idle
-        let ceiling = min(
-            configuration.timing.longestPause, .milliseconds(250) * (1 << min(failures, 6)))
-        pauseUntil = now + random.duration(in: .milliseconds(100)...max(.milliseconds(100), ceiling))
-    }
-
-    /// What a quorum's promises at `ballot` say: the decree of their highest accept, which must then be
-    /// proposed again, or none when nothing was accepted. Nil until a quorum has promised.
-    private func promises(for ballot: Ballot) -> Promises? {
-        var promisers: [SignedAccept?] = votes.filter { $0.value.promised == ballot }.map { vote in
-            vote.value.accepted.flatMap { $0.acceptor == vote.key ? $0 : nil }
-        }
-        if durable.number == state.number, durable.promised == ballot { promisers.append(durable.accepted) }
-        guard promisers.count >= scope.quorum else { return nil }
-        let accepted = promisers.compactMap { $0 }.filter { $0.decree.follows(state.certificate?.decree) }
-        return Promises(highestAccepted: accepted.max { $0.ballot < $1.ballot }?.decree)
-    }
-
-    private struct Promises {
-        let highestAccepted: Decree?
-    }
-
-    private mutating func detectDecision() {
-        struct Choice: Hashable {
-            let ballot: Ballot
-            let decree: Decree
-        }
-        var choices: [Choice: [SignedAccept]] = [:]
-        for (peer, register) in votes {
-            guard let accept = register.accepted, accept.acceptor == peer else { continue }
-            choices[Choice(ballot: accept.ballot, decree: accept.decree), default: []].append(accept)
-        }
-        if durable.number == state.number, let own = durable.accepted {
-            choices[Choice(ballot: own.ballot, decree: own.decree), default: []].append(own)
-        }
-        for (choice, accepts) in choices
-        where accepts.count >= scope.quorum && choice.decree.follows(state.certificate?.decree) {
-            let valid = accepts.filter { $0.isValid(in: scope) }
-            if let certificate = DecreeCertificate(
-                scope: scope, ballot: choice.ballot, decree: choice.decree, accepts: valid)
-            {
-                return decide(certificate)
-            }
-        }
-    }
-
-    /// The decree is decided: what comes now is about the next.
-    private mutating func decide(_ certificate: DecreeCertificate) {
-        state.advance(to: certificate)
-        phase = .idle
-        failures = 0
-        pauseUntil = .zero
-        lastHeard = nil
-        wished = nil
-        holders = []
-        founderMissedSince = nil
-        missesFounder = false
-        if let remembered, remembered.number <= state.number {
-            self.remembered = nil
-            recoverOwnPromises(from: remembered)
-        }
-    }
-
-    // MARK: wishes
-
-    /// The decree that this node would have next, if any.
-    private var wishedDecree: Decree? {
-        let present = presentMembers
-        guard !isForgotten else { return nil }
-        guard let decree = state.certificate?.decree else {
-            return preferredFounder(among: present).map { .founding($0, quorum: scope.quorum) }
-        }
-        if wishes.refoundAfter == decree.epoch {
-            return preferredFounder(among: present).map { decree.refounded(by: $0) }
-        }
-        if !decree.isRunning {
-            if decree.founder.peer == localPeer { return wishes.founderIsReady ? decree.running : nil }
-            let missing = votes.filter { $0.value.missesFounder && self.present.contains($0.key) }.count
-            guard missesFounder, missing + 1 >= scope.quorum else { return nil }
-            return preferredFounder(among: present).map { decree.refounded(by: $0) }
-        }
-        var gone = wishes.forget.subtracting(decree.forgotten)
-        if state.hasLeft { gone.insert(localPeer) }
-        if !gone.isEmpty, let next = decree.forgetting(gone) { return next }
-        let back = decree.forgotten.filter { peer in
-            self.present.contains(peer) && registers[peer].map { !$0.hasLeft } ?? false
-                && !wishes.forget.contains(peer)
-        }
-        if let back = back.min() { return decree.recalling(back) }
-        if configuration.scope.quorum > decree.quorum, present.count >= configuration.scope.quorum {
-            return decree.raising(quorum: configuration.scope.quorum)
-        }
-        return decreeForMoreServers(after: decree, present: present)
-    }
-
-    private func preferredFounder(among present: [PeerID: MemberCard]) -> ElectedServer? {
-        guard let peer = CandidateOrder.candidates(among: present).first, let card = present[peer] else {
-            return nil
-        }
-        return ElectedServer(peer: peer, uuid: card.uuid)
-    }
-
-    /// One server more, when more are asked for and all there are can be reached and are ready: etcd takes
-    /// one new member at a time (contract/k3s.md §11.1). All of them must have shown that they know this
-    /// decree: leases count on it that the sets of servers that two of them know are at most one apart.
-    private func decreeForMoreServers(after decree: Decree, present: [PeerID: MemberCard]) -> Decree? {
-        guard let additional = wishes.additionalServers, decree.servers.count < Decree.mostServers,
-            decree.servers.allSatisfy({ present[$0.peer] != nil && wishes.readyServers.contains($0.peer) }),
-            decree.servers.allSatisfy({ $0.peer == localPeer || votes[$0.peer] != nil })
-        else { return nil }
-        let candidates = CandidateOrder.candidates(among: present).filter { !decree.isServer($0) }
-        guard let next = candidates.first, let card = present[next] else { return nil }
-        guard decree.servers.count < 1 + additional || card.forcedRole == .master else { return nil }
-        return decree.adding(ElectedServer(peer: next, uuid: card.uuid))
-    }
-
-    private mutating func trackWish(at now: Instant) {
-        let wish = wishedDecree
-        if wish != wished?.decree { wished = wish.map { ($0, now) } }
-    }
-
-    // MARK: timing
-
-    private mutating func trackQuorum(at now: Instant) {
-        if presentMembers.count >= configuration.scope.quorum {
-            if quorumSince == nil { quorumSince = now }
-        } else {
-            quorumSince = nil
-        }
-    }
-
-    /// When this node may drive an attempt: once it has a wish and a quorum is here and settled, in its
-    /// turn, after another's running attempt has had its time.
-    private var nextAttempt: Instant? {
-        let present = presentMembers
-        guard let wished, present.count >= scope.quorum else { return nil }
-        let timing = configuration.timing
-        let rank = self.rank(wished.decree, among: present)
-        var start: Instant
-        if state.certificate == nil {
-            // A quorum of one founds alone; before it does it gives a running cluster time to be found.
-            start = presenceChanged + (scope.quorum == 1 ? timing.lookAround : timing.settle)
-            if let quorumSince { start = min(start, quorumSince + timing.longestSettle) }
-        } else {
-            start = wished.since
-        }
-        start = start + timing.stagger * min(rank, 8)
-        if let lastHeard { start = max(start, lastHeard + timing.attempt + timing.stagger * min(rank, 8)) }
-        return max(start, pauseUntil)
-    }
-
-    /// In which order this node goes. What only one member can wish for needs no order.
-    private func rank(_ wish: Decree, among present: [PeerID: MemberCard]) -> Int {
-        if let decree = state.certificate?.decree {
-            let isOperators =
-                wishes.refoundAfter == decree.epoch || wish.forgotten.count > decree.forgotten.count
-            if isOperators || wish == decree.running { return 0 }
-        }
-        return CandidateOrder.proposers(among: present).firstIndex(of: localPeer) ?? present.count
     }
 }

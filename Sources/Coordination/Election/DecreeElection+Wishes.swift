@@ -1,0 +1,99 @@
+internal import LibP2P
+internal import Timing
+
+// What this node would have decided next, and when it may begin.
+extension DecreeElection {
+    /// The decree that this node would have next, if any.
+    var wishedDecree: Decree? {
+        let present = presentMembers
+        guard !isForgotten else { return nil }
+        guard let decree = state.certificate?.decree else {
+            return preferredFounder(among: present).map { .founding($0, quorum: scope.quorum) }
+        }
+        if wishes.refoundAfter == decree.epoch {
+            return preferredFounder(among: present).map { decree.refounded(by: $0) }
+        }
+        if !decree.isRunning {
+            if decree.founder.peer == localPeer { return wishes.founderIsReady ? decree.running : nil }
+            let missing = votes.filter { $0.value.missesFounder && self.present.contains($0.key) }.count
+            guard missesFounder, missing + 1 >= scope.quorum else { return nil }
+            return preferredFounder(among: present).map { decree.refounded(by: $0) }
+        }
+        var gone = wishes.forget.subtracting(decree.forgotten)
+        if state.hasLeft { gone.insert(localPeer) }
+        if !gone.isEmpty, let next = decree.forgetting(gone) { return next }
+        let back = decree.forgotten.filter { peer in
+            self.present.contains(peer) && registers[peer].map { !$0.hasLeft } ?? false
+                && !wishes.forget.contains(peer)
+        }
+        if let back = back.min() { return decree.recalling(back) }
+        if configuration.scope.quorum > decree.quorum, present.count >= configuration.scope.quorum {
+            return decree.raising(quorum: configuration.scope.quorum)
+        }
+        return decreeForMoreServers(after: decree, present: present)
+    }
+
+    func preferredFounder(among present: [PeerID: MemberCard]) -> ElectedServer? {
+        guard let peer = CandidateOrder.candidates(among: present).first, let card = present[peer] else {
+            return nil
+        }
+        return ElectedServer(peer: peer, uuid: card.uuid)
+    }
+
+    /// One server more, when more are asked for and all there are can be reached and are ready: etcd takes
+    /// one new member at a time (contract/k3s.md §11.1). All of them must have shown that they know this
+    /// decree: leases count on it that the sets of servers that two of them know are at most one apart.
+    func decreeForMoreServers(after decree: Decree, present: [PeerID: MemberCard]) -> Decree? {
+        guard let additional = wishes.additionalServers, decree.servers.count < Decree.mostServers,
+            decree.servers.allSatisfy({ present[$0.peer] != nil && wishes.readyServers.contains($0.peer) }),
+            decree.servers.allSatisfy({ $0.peer == localPeer || votes[$0.peer] != nil })
+        else { return nil }
+        let candidates = CandidateOrder.candidates(among: present).filter { !decree.isServer($0) }
+        guard let next = candidates.first, let card = present[next] else { return nil }
+        guard decree.servers.count < 1 + additional || card.forcedRole == .master else { return nil }
+        return decree.adding(ElectedServer(peer: next, uuid: card.uuid))
+    }
+
+    mutating func trackWish(at now: Instant) {
+        let wish = wishedDecree
+        if wish != wished?.decree { wished = wish.map { ($0, now) } }
+    }
+
+    mutating func trackQuorum(at now: Instant) {
+        if presentMembers.count >= configuration.scope.quorum {
+            if quorumSince == nil { quorumSince = now }
+        } else {
+            quorumSince = nil
+        }
+    }
+
+    /// When this node may drive an attempt: once it has a wish and a quorum is here and settled, in its
+    /// turn, after another's running attempt has had its time.
+    var nextAttempt: Instant? {
+        let present = presentMembers
+        guard let wished, present.count >= scope.quorum else { return nil }
+        let timing = configuration.timing
+        let rank = self.rank(wished.decree, among: present)
+        var start: Instant
+        if state.certificate == nil {
+            // A quorum of one founds alone; before it does it gives a running cluster time to be found.
+            start = presenceChanged + (scope.quorum == 1 ? timing.lookAround : timing.settle)
+            if let quorumSince { start = min(start, quorumSince + timing.longestSettle) }
+        } else {
+            start = wished.since
+        }
+        start = start + timing.stagger * min(rank, 8)
+        if let lastHeard { start = max(start, lastHeard + timing.attempt + timing.stagger * min(rank, 8)) }
+        return max(start, pauseUntil)
+    }
+
+    /// In which order this node goes. What only one member can wish for needs no order.
+    func rank(_ wish: Decree, among present: [PeerID: MemberCard]) -> Int {
+        if let decree = state.certificate?.decree {
+            let isOperators =
+                wishes.refoundAfter == decree.epoch || wish.forgotten.count > decree.forgotten.count
+            if isOperators || wish == decree.running { return 0 }
+        }
+        return CandidateOrder.proposers(among: present).firstIndex(of: localPeer) ?? present.count
+    }
+}
