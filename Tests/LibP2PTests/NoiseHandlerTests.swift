@@ -28,10 +28,9 @@ struct NoiseHandlerTests {
         var session: SecureSession?
 
         init(_ role: NoiseXX.Role, _ identity: Identity, expecting peer: PeerID? = nil) throws {
-            let handler = NoiseHandshakeHandler(
-                role: role, identity: identity, expectedPeer: peer, muxers: ["/yamux/1.0.0"],
-                timeout: .seconds(15)
-            ) { [self] session, channel in
+            let handshake = NoiseChannelHandshake(
+                role: role, identity: identity, expectedPeer: peer, muxers: ["/yamux/1.0.0"])
+            let handler = HandshakeHandler(handshake, timeout: .seconds(15)) { [self] session, channel in
                 self.session = session
                 return channel.eventLoop.makeCompletedFuture {
                     try channel.pipeline.syncOperations.addHandler(self.application)
@@ -79,7 +78,7 @@ struct NoiseHandlerTests {
         #expect(dialer.session?.channelBinding == listener.session?.channelBinding)
         #expect(dialer.session?.muxer == "/yamux/1.0.0")
         #expect(
-            (try? dialer.channel.pipeline.syncOperations.handler(type: NoiseHandshakeHandler.self)) == nil)
+            (try? dialer.channel.pipeline.syncOperations.handler(type: HandshakeHandler.self)) == nil)
 
         let long = [UInt8](repeating: 0x5a, count: pieces == 1 ? 3000 : 150_000)
         dialer.channel.write(ByteBuffer(string: "to "), promise: nil)

@@ -54,7 +54,8 @@ struct TLSHandlerTests {
                     credential: credential, clock: StillClock(time: UnixTime(seconds: 1_795_376_503))),
                 isClient: direction == .outbound, expectedPeer: peer, muxers: ["/yamux/1.0.0"],
                 recordsPerKey: recordsPerKey)
-            let handler = TLSHandshakeHandler(tls, timeout: .seconds(15)) { [self] session, channel in
+            let handler = HandshakeHandler(TLSChannelHandshake(tls), timeout: .seconds(15)) {
+                [self] session, channel in
                 self.session = session
                 return channel.eventLoop.makeCompletedFuture {
                     try channel.pipeline.syncOperations.addHandler(self.application)
@@ -103,7 +104,7 @@ struct TLSHandlerTests {
         #expect(dialer.session?.channelBinding.count == 32)
         #expect(dialer.session?.channelBinding != [UInt8](repeating: 0, count: 32))
         #expect(dialer.session?.muxer == "/yamux/1.0.0")
-        #expect((try? dialer.channel.pipeline.syncOperations.handler(type: TLSHandshakeHandler.self)) == nil)
+        #expect((try? dialer.channel.pipeline.syncOperations.handler(type: HandshakeHandler.self)) == nil)
 
         for count in [1, 16383, 16384, 16385, 150_000] {
             let bytes = (0..<count).map { UInt8(truncatingIfNeeded: $0 &* 31 &+ $0 >> 9) }

@@ -37,9 +37,10 @@ package struct NoiseSecurity: SecurityProtocol {
         on channel: any Channel, direction: ConnectionDirection, expectedPeer: PeerID?, muxers: [ProtocolID],
         timeout: TimeAmount, initialize: @escaping (SecureSession, any Channel) -> EventLoopFuture<Void>
     ) throws {
-        let handler = NoiseHandshakeHandler(
+        let handshake = NoiseChannelHandshake(
             role: direction == .outbound ? .initiator : .responder, identity: identity,
-            expectedPeer: expectedPeer, muxers: muxers, timeout: timeout, initialize: initialize)
-        try channel.pipeline.syncOperations.addHandler(handler)
+            expectedPeer: expectedPeer, muxers: muxers)
+        try channel.pipeline.syncOperations.addHandler(
+            HandshakeHandler(handshake, timeout: timeout, initialize: initialize))
     }
 }

@@ -24,6 +24,6 @@ package struct TLSSecurity: SecurityProtocol {
         let session = try TLSSession(
             context, isClient: direction == .outbound, expectedPeer: expectedPeer, muxers: muxers)
         try channel.pipeline.syncOperations.addHandler(
-            TLSHandshakeHandler(session, timeout: timeout, initialize: initialize))
+            HandshakeHandler(TLSChannelHandshake(session), timeout: timeout, initialize: initialize))
     }
 }

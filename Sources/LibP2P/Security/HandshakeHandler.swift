@@ -1,11 +1,11 @@
 package import NIOCore
 
-/// Runs a TLS handshake over a channel of bytes. When it is through, puts a `TLSTransportHandler` in
+/// Runs a handshake over a channel of bytes. When it is through, puts the handler that opens and seals in
 /// its place, has the pipeline above set up, hands on what came too early, and leaves.
 ///
-/// When the handshake fails, the peer is told by an alert, the error goes up the pipeline and the
-/// channel is closed.
-package final class TLSHandshakeHandler: ChannelInboundHandler, RemovableChannelHandler {
+/// When the handshake fails, the peer is told what the handshake has to say, the error goes up the pipeline
+/// and the channel is closed.
+package final class HandshakeHandler: ChannelInboundHandler, RemovableChannelHandler {
     package typealias InboundIn = ByteBuffer
     package typealias InboundOut = ByteBuffer
     package typealias OutboundOut = ByteBuffer
@@ -14,7 +14,7 @@ package final class TLSHandshakeHandler: ChannelInboundHandler, RemovableChannel
     /// completes.
     package typealias Initializer = (SecureSession, any Channel) -> EventLoopFuture<Void>
 
-    private let session: TLSSession
+    private let handshake: any SecureHandshake
     private let timeout: TimeAmount
     private let initialize: Initializer
 
@@ -25,13 +25,15 @@ package final class TLSHandshakeHandler: ChannelInboundHandler, RemovableChannel
     private var deadline: Scheduled<Void>?
     private var held = HeldInput()
 
-    /// Runs the handshake of `session` from when the channel is active.
+    /// Runs `handshake` from when the channel is active.
     ///
     /// - Parameters:
     ///   - timeout: how long the whole handshake may take.
     ///   - initialize: sets the pipeline up, by adding handlers at its end.
-    package init(_ session: TLSSession, timeout: TimeAmount, initialize: @escaping Initializer) {
-        self.session = session
+    package init(
+        _ handshake: any SecureHandshake, timeout: TimeAmount, initialize: @escaping Initializer
+    ) {
+        self.handshake = handshake
         self.timeout = timeout
         self.initialize = initialize
     }
@@ -50,7 +52,7 @@ package final class TLSHandshakeHandler: ChannelInboundHandler, RemovableChannel
     }
 
     package func channelInactive(context: ChannelHandlerContext) {
-        if !isCompleted { fail(TLSError.endOfStream, context) }
+        if !isCompleted, !hasEnded { take(handshake.endOfInput(), context) }
         context.fireChannelInactive()
     }
 
@@ -59,20 +61,22 @@ package final class TLSHandshakeHandler: ChannelInboundHandler, RemovableChannel
             if isSetUp { context.fireChannelRead(data) }
             return
         }
+        let bytes = unwrapInboundIn(data)
         if isCompleted {
-            hold(unwrapInboundIn(data), context)
+            hold(bytes, context)
         } else {
-            advance(unwrapInboundIn(data), context)
+            take(handshake.receive(bytes), context)
         }
     }
 
     package func channelReadComplete(context: ChannelHandlerContext) {
         // The pipeline above learns of it when what is held is delivered.
+        if isSetUp { context.fireChannelReadComplete() }
     }
 
     package func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
         if case ChannelEvent.inputClosed? = event as? ChannelEvent, !hasEnded {
-            if isCompleted { held.closeInput() } else { fail(TLSError.endOfStream, context) }
+            if isCompleted { held.closeInput() } else { take(handshake.endOfInput(), context) }
             return
         }
         context.fireUserInboundEventTriggered(event)
@@ -84,44 +88,36 @@ package final class TLSHandshakeHandler: ChannelInboundHandler, RemovableChannel
         let bound = NIOLoopBound((self, context), eventLoop: context.eventLoop)
         deadline = context.eventLoop.scheduleTask(in: timeout) {
             let (handler, context) = bound.value
-            if !handler.isCompleted { handler.fail(TLSError.timedOut, context) }
+            if !handler.isCompleted, !handler.hasEnded { handler.take(handler.handshake.timeOut(), context) }
         }
-        advance(ByteBuffer(), context)
+        take(handshake.start(), context)
     }
 
-    private func advance(_ bytes: ByteBuffer, _ context: ChannelHandlerContext) {
-        var bytes = bytes
-        do throws(TLSError) {
-            let secured = try session.handshake(&bytes)
-            send(context)
-            guard let secured else { return }
+    private func take(_ step: HandshakeStep, _ context: ChannelHandlerContext) {
+        for bytes in step.output { context.write(wrapOutboundOut(bytes), promise: nil) }
+        if !step.output.isEmpty { context.flush() }
+        switch step.outcome {
+        case .goesOn: break
+        case .secured(let session, let transport, let early):
             isCompleted = true
             deadline?.cancel()
-            // What came behind the handshake is sealed already.
-            if bytes.readableBytes > 0 { hold(bytes, context) }
-            if !hasEnded { complete(secured, context) }
-        } catch {
-            // The alert that says why.
-            send(context)
-            fail(error, context)
+            if early.readableBytes > 0 { hold(early, context) }
+            if !hasEnded { complete(session, transport, context) }
+        case .failed(let error): fail(error, context)
         }
     }
 
-    private func send(_ context: ChannelHandlerContext) {
-        guard let output = session.takeOutput() else { return }
-        context.writeAndFlush(wrapOutboundOut(output), promise: nil)
-    }
-
-    private func complete(_ secured: SecureSession, _ context: ChannelHandlerContext) {
+    private func complete(
+        _ session: SecureSession, _ transport: any ChannelHandler, _ context: ChannelHandlerContext
+    ) {
         do {
-            try context.pipeline.syncOperations.addHandler(
-                TLSTransportHandler(session), position: .after(context.handler))
+            try context.pipeline.syncOperations.addHandler(transport, position: .after(context.handler))
         } catch {
             fail(error, context)
             return
         }
         let bound = NIOLoopBound((self, context), eventLoop: context.eventLoop)
-        initialize(secured, context.channel).hop(to: context.eventLoop).whenComplete { result in
+        initialize(session, context.channel).hop(to: context.eventLoop).whenComplete { result in
             let (handler, context) = bound.value
             switch result {
             case .success: handler.leave(context)
@@ -134,12 +130,12 @@ package final class TLSHandshakeHandler: ChannelInboundHandler, RemovableChannel
         guard !hasEnded else { return }
         isSetUp = true
         hasEnded = true
-        held.deliver(context)
+        held.take().deliver(context)
         context.pipeline.syncOperations.removeHandler(context: context, promise: nil)
     }
 
     private func hold(_ bytes: ByteBuffer, _ context: ChannelHandlerContext) {
-        if !held.append(bytes) { fail(TLSError.tooMuchInput, context) }
+        if !held.append(bytes) { fail(handshake.tooMuchInput, context) }
     }
 
     private func fail(_ error: any Error, _ context: ChannelHandlerContext) {
