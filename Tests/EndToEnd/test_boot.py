@@ -182,6 +182,10 @@ class BootTests(unittest.TestCase):
         machine.run("mv", "/usr/bin/k3s.bad", "/usr/bin/k3s")
         machine.run("systemctl", "--no-block", "restart", "k3s-agent")
         self.wait(lambda: "the-disk-is-on-fire" in str(machine.status()), "the unit's last words in status")
+        # By itself, this systemd would restart it every five seconds for ever.
+        self.wait(
+            lambda: machine.is_active("k3s-agent") == "inactive" and "keeps ending" in str(machine.status()),
+            "a pause in a loop of crashes")
         machine.run("mv", "/usr/bin/k3s.good", "/usr/bin/k3s")
         self.wait_until_settled()
         self.assertNotIn("the-disk-is-on-fire", str(machine.status()["waiting"]))

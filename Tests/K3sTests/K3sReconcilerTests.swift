@@ -173,6 +173,57 @@ struct K3sReconcilerTests {
         #expect(Self.report(send(.observed(observation), at: 400))?.isCrashLooping == false)
     }
 
+    @Test(
+        "where the manager restarts for ever at the same pace, the agent makes the pauses, longer and longer")
+    mutating func crashPauses() throws {
+        let state = try Sample.state(.agent(Sample.join()))
+        _ = send(.desired(state))
+        var observation = PlanTests.settled(state, activity: .activating)
+        let stop = Plan.Action.stop(.agent)
+        let start = Plan.Action.start(.agent)
+        var now = 0
+        var expected = 3
+        for pause in [10, 20, 40, 60, 60] {
+            observation.own = ServiceStatus(
+                activity: .activating, detail: "auto-restart", failure: "exit-code", isEnabled: true,
+                delaysRestarts: false)
+            for restarts in 0...expected {
+                observation.own.restarts = UInt64(restarts)
+                let effects = send(.observed(observation), at: now)
+                #expect(
+                    Self.carried(effects)?.contains(stop) == (restarts == expected ? true : nil), "\(pause)")
+                if restarts < expected {
+                    now += 5
+                    _ = send(.changed, at: now)
+                }
+            }
+            // Stopped, it stays so for the pause, and that is still a crash loop.
+            _ = send(.carriedOut([stop], failure: nil), at: now)
+            observation.own = ServiceStatus(activity: .inactive, isEnabled: true, delaysRestarts: false)
+            let effects = send(.observed(observation), at: now)
+            #expect(Self.carried(effects) == nil)
+            let report = Self.report(effects)
+            #expect(report?.isCrashLooping == true && report?.waiting?.what.contains("keeps ending") == true)
+            #expect(core.nextDeadline == Self.at(now + pause))
+            now += pause
+            _ = send(.tick, at: now)
+            #expect(Self.carried(send(.observed(observation), at: now))?.contains(start) == true)
+            _ = send(.carriedOut([start], failure: nil), at: now)
+            expected = 1
+        }
+        // Up for five minutes, its next end is a first one.
+        for later in [0, 60, 300] {
+            observation.own = ServiceStatus(activity: .active, isEnabled: true, delaysRestarts: false)
+            _ = send(.observed(observation), at: now + later)
+            _ = send(.changed, at: now + later)
+        }
+        now += 301
+        observation.own = ServiceStatus(
+            activity: .activating, detail: "auto-restart", isEnabled: true, restarts: 1, delaysRestarts: false
+        )
+        #expect(Self.carried(send(.observed(observation), at: now)) == nil)
+    }
+
     @Test("a wait keeps its beginning while its words change")
     mutating func since() throws {
         let state = try Sample.state(.agent(Sample.join()))

@@ -31,7 +31,8 @@ package struct UnitDropIn: Hashable, Sendable {
             text += "ConditionPathExists=/sys/class/net/\(Self.escapingSpecifiers(interface))\n"
         }
         text += "ConditionPathExists=\(Self.escapingSpecifiers(startPermit))\n"
-        // K3s that keeps ending is restarted later and later; a systemd before 254 skips the two lines.
+        // K3s that keeps ending is restarted later and later; a systemd before 254 skips the two lines,
+        // and `CrashBackoff` does it.
         text += "\n[Service]\nRestartSteps=6\nRestartMaxDelaySec=60\n"
         if replacesEnvironmentFiles { text += "EnvironmentFile=\n" }
         if let environmentFile { text += "EnvironmentFile=\(Self.escapingSpecifiers(environmentFile))\n" }

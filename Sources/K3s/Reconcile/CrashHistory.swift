@@ -15,10 +15,10 @@ struct CrashHistory: Sendable {
         if seen.count > 64 { seen.removeFirst() }
     }
 
-    /// Whether the count rose by `K3sReconciler.crashLimit` within the window.
-    func isLooping(at now: Instant) -> Bool {
+    /// Whether the count rose by `limit` within the window.
+    func isLooping(at now: Instant, limit: UInt64 = K3sReconciler.crashLimit) -> Bool {
         guard let last = seen.last, now - last.at <= K3sReconciler.crashWindow else { return false }
         let first = seen.last { now - $0.at > K3sReconciler.crashWindow } ?? seen[0]
-        return last.restarts - first.restarts >= K3sReconciler.crashLimit
+        return last.restarts - first.restarts >= limit
     }
 }

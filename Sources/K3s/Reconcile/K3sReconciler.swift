@@ -84,6 +84,7 @@ package struct K3sReconciler: Sendable {
     private var startAttempts = 0
     private var nextStart = Instant.zero
     private var crashes = CrashHistory()
+    private var backoff = CrashBackoff()
     private var report: K3sReport?
     private var mayRestart = false
     /// Settings that were written and that K3s has not read.
@@ -107,7 +108,9 @@ package struct K3sReconciler: Sendable {
         switch input {
         case .desired(let state):
             if state == desired { return [] }
-            if state.fingerprint != desired?.fingerprint { (startAttempts, nextStart) = (0, .zero) }
+            if state.fingerprint != desired?.fingerprint {
+                (startAttempts, nextStart, backoff) = (0, .zero, CrashBackoff())
+            }
             desired = state
             return look(at: now)
         case .changed: return desired == nil ? [] : look(at: now)
@@ -172,9 +175,13 @@ package struct K3sReconciler: Sendable {
         crashes.add(restarts: observation.own.restarts, at: now)
         if observation.own.activity == .active { (startAttempts, nextStart) = (0, .zero) }
         let mayStart = now >= nextStart
-        let plan = Plan(
+        var plan = Plan(
             from: observation, to: desired, applied: started.map { "\($0)" } ?? observation.applied,
             mayStart: mayStart, mayRestart: mayRestart)
+        if let until = backoff.pause(observation.own, after: crashes, at: now), plan.actions.isEmpty {
+            nextStart = until
+            plan.pause(desired.command, for: until - now)
+        }
         followMembership(observation, desired, at: now)
         if plan.wantsRestart {
             unread.formUnion(plan.diffs.flatMap(\.names))
@@ -283,7 +290,7 @@ package struct K3sReconciler: Sendable {
         _ observation: Observation, plan: Plan, desired: DesiredState, at now: Instant, wall: UnixTime
     ) -> K3sReport {
         let own = observation.own
-        let isLooping = crashes.isLooping(at: now) && own.activity != .active
+        let isLooping = own.activity != .active && (crashes.isLooping(at: now) || backoff.isPausing(at: now))
         let reason = K3sWait.reason(observation, plan: plan, desired: desired, isCrashLooping: isLooping)
         return K3sReport(
             unit: desired.command.unit, activity: own.activity, detail: own.detail, since: own.since,

@@ -113,6 +113,12 @@ package struct Plan: Hashable, Sendable {
         if observation.own.activity == .active, !observation.isDeployed { actions.append(.markDeployed) }
     }
 
+    /// Has a service that keeps ending stopped for a while.
+    mutating func pause(_ command: K3sCommand, for pause: Duration) {
+        actions.append(.stop(command))
+        changes.append("stop \(command.unit) for \(pause.components.seconds) s, as it keeps ending")
+    }
+
     // MARK: data
 
     /// Adds what makes K3s' data those of the wished epoch and role. Returns the record that then

@@ -70,6 +70,8 @@ package struct ServiceStatus: Hashable, Sendable {
     package var isEnabled: Bool?
     /// How often the manager restarted it by itself.
     package var restarts: UInt64
+    /// Whether the manager waits longer before each restart of a service that keeps ending.
+    package var delaysRestarts: Bool
     /// When the activity last changed.
     package var since: UnixTime?
     /// Whether definitions have changed since they were last read.
@@ -81,8 +83,9 @@ package struct ServiceStatus: Hashable, Sendable {
 
     package init(
         definition: Definition = .present, activity: Activity, detail: String = "", failure: String? = nil,
-        isEnabled: Bool? = nil, restarts: UInt64 = 0, since: UnixTime? = nil, needsReload: Bool = false,
-        isQueued: Bool = false, conditionFailed: Bool = false
+        isEnabled: Bool? = nil, restarts: UInt64 = 0, delaysRestarts: Bool = true,
+        since: UnixTime? = nil, needsReload: Bool = false, isQueued: Bool = false,
+        conditionFailed: Bool = false
     ) {
         self.definition = definition
         self.activity = activity
@@ -90,6 +93,7 @@ package struct ServiceStatus: Hashable, Sendable {
         self.failure = failure
         self.isEnabled = isEnabled
         self.restarts = restarts
+        self.delaysRestarts = delaysRestarts
         self.since = since
         self.needsReload = needsReload
         self.isQueued = isQueued

@@ -114,7 +114,8 @@ package final class SystemdManager: ServiceManager {
             definition: definition, activity: activity, detail: state.sub,
             failure: state.result.isEmpty || state.result == "success" ? nil : state.result,
             isEnabled: enabled,
-            restarts: state.restarts, since: state.since, needsReload: state.needsReload,
+            restarts: state.restarts, delaysRestarts: state.restartSteps > 0, since: state.since,
+            needsReload: state.needsReload,
             isQueued: state.hasJob && (activity == .inactive || activity == .failed),
             conditionFailed: state.conditionFailed)
     }

@@ -14,6 +14,8 @@ package struct UnitState: Hashable, Sendable {
     package var file: String
     /// How often systemd has restarted the service by itself.
     package var restarts: UInt64
+    /// In how many steps the pause before a restart grows; 0 when it does not, as before systemd 254.
+    package var restartSteps: UInt64
     /// The main process; 0 when there is none.
     package var process: UInt64
     /// When `active` last changed; nil when it never did.
@@ -33,6 +35,7 @@ package struct UnitState: Hashable, Sendable {
         self.result = service["Result"]?.text ?? ""
         self.file = unit["UnitFileState"]?.text ?? ""
         self.restarts = service["NRestarts"]?.number ?? 0
+        self.restartSteps = service["RestartSteps"]?.number ?? 0
         self.process = service["MainPID"]?.number ?? 0
         let changed = unit["StateChangeTimestamp"]?.number ?? 0
         self.since =
