@@ -8,7 +8,9 @@ enum K3sWait {
         let unit = desired.command.unit
         let own = observation.own
         let last = telling(observation.lastLines).map { ": " + $0 } ?? ""
-        let look = "see the last lines of `kairos-agent p2p status`, or journalctl -u \(unit)"
+        let complaint = own.activity == .active ? nil : K3sComplaint(lines: observation.lastLines)
+        let look =
+            complaint?.remedy ?? "see the last lines of `kairos-agent p2p status`, or journalctl -u \(unit)"
         if isCrashLooping {
             return ("\(unit) keeps ending and is restarted (\(own.restarts) times)\(last)", look)
         }
@@ -27,7 +29,7 @@ enum K3sWait {
         case .active: return nil
         case .activating where own.detail.hasPrefix("auto-restart"):
             return ("\(unit) to be restarted after \(own.failure ?? "it ended")\(last)", look)
-        case .activating: return ("\(unit) to come up\(last)", nil)
+        case .activating: return ("\(unit) to come up\(last)", complaint?.remedy)
         case .deactivating: return ("\(unit) to stop", nil)
         case .failed: return ("\(unit), which failed (\(own.failure ?? own.detail))\(last)", look)
         case .inactive where own.conditionFailed:
