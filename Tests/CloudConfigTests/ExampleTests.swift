@@ -10,6 +10,10 @@ struct ExampleTests {
     static let folder = Vectors.repository.appendingPathComponent("cloud-config-examples")
     static let placeholder = "PASTE-THE-OUTPUT-OF-kairos-agent-p2p-token-generate-HERE"
 
+    static let furtherServers = [
+        "external-database.yaml": 1, "high-availability.yaml": 2, "kube-vip.yaml": 2,
+    ]
+
     static var names: [String] {
         (try? FileManager.default.contentsOfDirectory(atPath: folder.path).filter { $0.hasSuffix(".yaml") }
             .sorted()) ?? []
@@ -19,9 +23,13 @@ struct ExampleTests {
         try SourceFile(reading: Self.folder.appendingPathComponent(name).path).text
     }
 
-    @Test("there is one for a LAN and one for a single node")
+    @Test("there is one for each sort of cluster")
     func present() {
-        #expect(Self.names == ["lan.yaml", "single-node.yaml"])
+        #expect(
+            Self.names == [
+                "external-database.yaml", "high-availability.yaml", "kube-vip.yaml", "lan.yaml",
+                "single-node.yaml",
+            ])
     }
 
     @Test("an example whose token was not put in is refused, with the way to one", arguments: names)
@@ -43,6 +51,10 @@ struct ExampleTests {
         #expect(node.hostname == "kairoslab-{{ trunc 4 .MachineID }}")
         #expect(node.p2p?.disableDHT == true)
         #expect(node.p2p?.networkToken == token)
-        #expect(node.p2p?.requiredNodes == (name == "lan.yaml" ? 3 : 1))
+        #expect(node.p2p?.additionalServers == (Self.furtherServers[name] ?? 0))
+        #expect((node.p2p?.externalDatabase != nil) == (name == "external-database.yaml"))
+        #expect(node.kubeVIP.isEnabled == (name == "kube-vip.yaml"))
+        #expect(node.p2p?.vpn.carriesKubernetes == (name != "kube-vip.yaml"))
+        #expect(node.p2p?.requiredNodes == (name == "single-node.yaml" ? 1 : 3))
     }
 }
