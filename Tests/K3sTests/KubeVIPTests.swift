@@ -121,8 +121,12 @@ struct KubeVIPTests {
         let kinds = try objects(KubeVIPManifest.access).map { $0["kind"] as? String }
         #expect(kinds == ["ServiceAccount", "ClusterRole", "ClusterRoleBinding"])
         var kubeVIP = Self.standard
-        kubeVIP.bringsAccessManifest = true
+        kubeVIP.access = .awaited(from: "https://kube-vip.io/manifests/rbac.yaml")
         #expect(kubeVIP.files(in: K3sLayout()).count == 1)
+        kubeVIP.access = .fetched("apiVersion: v1\nkind: ServiceAccount\n")
+        let fetched = try #require(kubeVIP.files(in: K3sLayout()).last)
+        #expect(fetched.path.hasSuffix("/kubevipmanifest.yaml") && KubeVIP.isOurs(fetched.content))
+        #expect(try objects(fetched.content).map { $0["kind"] as? String } == ["ServiceAccount"])
     }
 
     private func state(_ role: K3sRole, kubeVIP: KubeVIP?) throws -> DesiredState {
@@ -151,6 +155,17 @@ struct KubeVIPTests {
         let plan = Plan(from: observation, to: agent, applied: nil, mayStart: true)
         #expect(plan.actions.contains(.remove(path: server.manifests[0].path)))
         #expect(!plan.actions.contains(.remove(path: server.manifests[1].path)))
+    }
+
+    @Test("while a manifest is awaited, the one that is there stays")
+    func awaited() throws {
+        let token = try ClusterToken("K10abc::server:def")
+        var kubeVIP = Self.standard
+        kubeVIP.access = .awaited(from: "http://x/")
+        let server = try state(
+            .server(.init(server: try ServerURL("https://x:6443"), token: token)), kubeVIP: kubeVIP)
+        #expect(server.manifests.count == 1)
+        #expect(server.absentManifests.allSatisfy { $0.contains("/agent/pod-manifests/") })
     }
 
     @Test("what K3s is started with does not depend on the manifests, so they restart nothing")

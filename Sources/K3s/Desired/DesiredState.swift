@@ -93,9 +93,8 @@ package struct DesiredState: Hashable, Sendable {
         let manifests = command == .server ? kubeVIP?.files(in: placed) ?? [] : []
         self.manifests = manifests
         self.hookRole = hookRole
-        self.absentManifests = KubeVIP.places(in: placed).filter { path in
-            !manifests.contains { $0.path == path }
-        }
+        let wanted = command == .server ? kubeVIP?.wantedPaths(in: placed) ?? [] : []
+        self.absentManifests = KubeVIP.places(in: placed).filter { !wanted.contains($0) }
 
         // Where the user chose another interface, ours is nothing to wait for.
         self.interface = settled.config["flannel-iface"] == nil ? nil : facts.network?.interface

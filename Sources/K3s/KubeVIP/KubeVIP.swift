@@ -1,5 +1,14 @@
 /// What kube-vip is to do on the servers of a network without the VPN (contract/kairos.md §1.2, §3.5d).
 package struct KubeVIP: Hashable, Sendable {
+    /// Where the RBAC manifest comes from.
+    package enum Access: Hashable, Sendable {
+        /// This agent generates it.
+        case builtIn
+        /// It is to be fetched from this address; until then what is there stays.
+        case awaited(from: String)
+        case fetched(String)
+    }
+
     /// The address that leads to a server: an IP address, or a name that leads to one.
     package var address: String
     /// The interface that carries the address.
@@ -13,15 +22,15 @@ package struct KubeVIP: Hashable, Sendable {
     /// Whether the manifests belong to the node's own pods instead of the cluster's manifests: stock's
     /// choice where `k3s-agent` is enabled.
     package var usesPodManifests: Bool
-    /// Whether the operator brings the RBAC manifest, so that none is generated.
-    package var bringsAccessManifest: Bool
+    /// Where the RBAC manifest comes from.
+    package var access: Access
     /// kube-vip's own settings by the names of `kubevip.config`, as text.
     package var settings: [String: String]
 
     package init(
         address: String, interface: String, image: String = "ghcr.io/kube-vip/kube-vip",
         version: String = "v1.2.3", isStaticPod: Bool = false, usesPodManifests: Bool = false,
-        bringsAccessManifest: Bool = false, settings: [String: String] = [:]
+        access: Access = .builtIn, settings: [String: String] = [:]
     ) {
         self.address = address
         self.interface = interface
@@ -29,7 +38,7 @@ package struct KubeVIP: Hashable, Sendable {
         self.version = version
         self.isStaticPod = isStaticPod
         self.usesPodManifests = usesPodManifests
-        self.bringsAccessManifest = bringsAccessManifest
+        self.access = access
         self.settings = settings
     }
 
@@ -47,10 +56,21 @@ extension KubeVIP {
             DesiredState.File(
                 path: paths.workload, purpose: .manifest, content: KubeVIPManifest.workload(self))
         ]
-        if !bringsAccessManifest {
+        switch access {
+        case .builtIn:
             files.append(.init(path: paths.access, purpose: .manifest, content: KubeVIPManifest.access))
+        case .awaited: break
+        case .fetched(let text):
+            files.append(
+                .init(path: paths.access, purpose: .manifest, content: KubeVIPManifest.header + text))
         }
         return files
+    }
+
+    /// The paths at which files of ours are wanted, whether or not their content is known by now.
+    package func wantedPaths(in layout: K3sLayout) -> [String] {
+        let paths = Self.paths(in: layout, podManifests: usesPodManifests)
+        return [paths.workload, paths.access]
     }
 
     /// Every path at which a file of ours may be, for removing what is not wanted any more.

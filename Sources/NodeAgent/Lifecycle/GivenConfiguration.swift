@@ -21,7 +21,8 @@ extension KubeVIPConfiguration {
         guard isEnabled, let address, let interface = interface ?? Self.guessedInterface else { return nil }
         return KubeVIP(
             address: address, interface: interface, image: image, version: version, isStaticPod: staticPod,
-            usesPodManifests: configuration.k3sAgent.isEnabled, bringsAccessManifest: manifestURL != nil,
+            usesPodManifests: configuration.k3sAgent.isEnabled,
+            access: manifestURL.map { .awaited(from: $0) } ?? .builtIn,
             settings: settings.map(Self.flattened) ?? [:])
     }
 
@@ -37,9 +38,9 @@ extension KubeVIPConfiguration {
             return ["kubevip has no effect: no network interface was found; name it in kubevip.interface"]
         }
         var shortfalls: [String] = []
-        if manifestURL != nil {
+        if let manifestURL, ManifestDownload(url: manifestURL) == nil {
             shortfalls.append(
-                "kubevip.manifest_url is not downloaded: put its content beside kubevip.yaml as"
+                "kubevip.manifest_url is no http or https address: put the manifest beside kubevip.yaml as"
                     + " kubevipmanifest.yaml, or remove the key for the built-in one")
         }
         for setting in deployment.unknownSettings {

@@ -19,7 +19,7 @@ package final class K3sRunner: Sendable {
         package let layout: K3sLayout
         package let supervision: DesiredState.Supervision
         /// What carries the servers' address on a network without the VPN.
-        package let kubeVIP: KubeVIP?
+        package var kubeVIP: KubeVIP?
 
         package init(
             name: NodeName, interface: String, carriesKubernetes: Bool, settings: UserSettings,
@@ -42,6 +42,17 @@ package final class K3sRunner: Sendable {
         var isAlone = false
         var report: K3sReport?
         var failure: String?
+        /// What the last wish was made of, to make it again when more is known.
+        var wish: Wish?
+        /// The manifest of `kubevip.manifest_url`, once it is there.
+        var manifest: String?
+        /// Why it is not.
+        var manifestFailure: String?
+    }
+
+    private enum Wish: Sendable {
+        case assignment(K3sAssignment)
+        case asGiven(K3sCommand)
     }
 
     /// What the controller is told, in the order in which it was said: a permission that was taken back must
@@ -75,19 +86,32 @@ package final class K3sRunner: Sendable {
 
     /// Makes K3s what `assignment` says, as soon as it can be.
     package func assign(_ assignment: K3sAssignment) {
-        desire(isAlone: !assignment.highAvailability) { () throws(K3sConfigurationError) in
-            try node.desiredState(of: assignment)
-        }
+        desire(.assignment(assignment))
     }
 
     /// Makes K3s what the cloud-config asks for by hand, and nothing besides.
     package func runAsGiven(_ command: K3sCommand) {
-        desire(isAlone: true) { () throws(K3sConfigurationError) in try node.desiredState(asGiven: command) }
+        desire(.asGiven(command))
     }
 
-    private func desire(isAlone: Bool, _ make: () throws(K3sConfigurationError) -> DesiredState) {
+    private func desire(_ wish: Wish) {
+        var node = node
+        let manifest = state.withLock { state in
+            state.wish = wish
+            return state.manifest
+        }
+        if let manifest { node.kubeVIP?.access = .fetched(manifest) }
         do throws(K3sConfigurationError) {
-            let desired = try make()
+            let isAlone: Bool
+            let desired: DesiredState
+            switch wish {
+            case .assignment(let assignment):
+                isAlone = !assignment.highAvailability
+                desired = try node.desiredState(of: assignment)
+            case .asGiven(let command):
+                isAlone = true
+                desired = try node.desiredState(asGiven: command)
+            }
             let mayRestart = state.withLock { state in
                 state.failure = nil
                 state.isAlone = isAlone
@@ -104,7 +128,7 @@ package final class K3sRunner: Sendable {
 
     /// Takes the node out of the cluster of `epoch`: K3s is stopped and its data are set aside.
     package func leave(epoch: UInt64) {
-        state.withLock { $0.failure = nil }
+        state.withLock { ($0.failure, $0.wish) = (nil, nil) }
         let desired = DesiredState(leaving: epoch, layout: node.layout, supervision: node.supervision)
         orders.continuation.yield(.desire(desired))
     }
@@ -136,7 +160,46 @@ package final class K3sRunner: Sendable {
             }
             group.addTask { [controller] in await controller.run() }
             group.addTask { [self] in for await order in orders.stream { await carryOut(order) } }
+            group.addTask { [self] in await fetchManifest() }
             await group.waitForAll()
+        }
+    }
+
+    /// What could not be done of the cloud-config's wishes, for the status.
+    package var warnings: [String] {
+        state.withLock { $0.manifestFailure }.map { ["kubevip.manifest_url cannot be fetched: \($0)"] } ?? []
+    }
+
+    /// Fetches the manifest of `kubevip.manifest_url`, again and again until it is there. What was fetched
+    /// in an earlier life is on disk and stays meanwhile.
+    private func fetchManifest() async {
+        guard case .awaited(let url)? = node.kubeVIP?.access, let download = ManifestDownload(url: url) else {
+            return
+        }
+        var pause = ManifestDownload.pauses.lowerBound
+        while !Task.isCancelled {
+            do throws(ManifestDownload.Failure) {
+                let manifest = try await download.fetch()
+                let wish = state.withLock { state in
+                    (state.manifest, state.manifestFailure) = (manifest, nil)
+                    return state.wish
+                }
+                if let wish { desire(wish) }
+                return
+            } catch {
+                let text = "\(error)"
+                let isNews = state.withLock { state in
+                    defer { state.manifestFailure = text }
+                    return state.manifestFailure != text
+                }
+                if isNews {
+                    logger.warning(
+                        "kubevip.manifest_url cannot be fetched, and is tried again",
+                        metadata: ["reason": "\(text)"])
+                }
+            }
+            try? await Task.sleep(for: pause)
+            pause = min(pause * 2, ManifestDownload.pauses.upperBound)
         }
     }
 

@@ -173,7 +173,7 @@ package struct StatusReporter: StatusSource, LedgerSource {
     }
 
     private func warnings(_ view: NodeService.View, report: K3sReport?, mesh: MeshStatus) -> [String] {
-        var warnings = configurationWarnings + view.warnings + view.diskFailures
+        var warnings = configurationWarnings + k3s.warnings + view.warnings + view.diskFailures
         if let error = mesh.ledger.snapshotError { warnings.append(error.description) }
         if let setAside = mesh.ledger.setAside {
             warnings.append("the stored ledger was not used: \(setAside.problem)")
