@@ -44,7 +44,7 @@ struct ManifestDownloadTests {
 
     @Test(
         "other addresses than of the web are none",
-        arguments: ["", "file:///etc/shadow", "-o/etc/x", "https://a b", "ftp://x"])
+        arguments: ["", "gopher://x/1", "-o/etc/x", "https://a b", "ftp://x"])
     func addresses(url: String) {
         #expect(ManifestDownload(url: url) == nil)
     }
