@@ -157,6 +157,10 @@ struct ReadyProbe: Sendable {
             if Glibc.connect(descriptor, found.pointee.ai_addr, found.pointee.ai_addrlen) != 0 {
                 guard errno == EINPROGRESS else { throw ProbeFailure(what: "\(what) fails") }
                 try wait(descriptor, POLLOUT, deadline, what)
+                var failure: Int32 = 0
+                var length = socklen_t(MemoryLayout<Int32>.size)
+                getsockopt(descriptor, SOL_SOCKET, SO_ERROR, &failure, &length)
+                guard failure == 0 else { throw ProbeFailure(what: "\(what) fails") }
             }
         } catch {
             close(descriptor)
