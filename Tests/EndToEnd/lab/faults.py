@@ -1,5 +1,6 @@
 """Faults of a node and of its network, each with the way back."""
 
+import json
 import os
 import shutil
 import signal
@@ -19,6 +20,7 @@ RULES = """table inet chaos {
   }
 }
 """
+ILL = "etc/k3s-stand-in-ill"
 # The clock of the agent is moved, not that of its K3s: certificates of another time are another test.
 K3S_WITHOUT_FAKE_TIME = '#!/bin/sh\nunset LD_PRELOAD\nexec "$(dirname "$0")/../libexec/k3s" "$@"\n'
 
@@ -29,7 +31,7 @@ class Patient:
     def __init__(self, number, node):
         self.number, self.node = number, node
         self.lan_address = f"192.168.77.{number}"
-        self.frozen, self.down, self.cut_from, self.starts = [], True, set(), 0
+        self.frozen, self.frozen_k3s, self.down, self.cut_from, self.starts = [], [], True, set(), 0
         state = node.path(STATE)
         os.makedirs(state, exist_ok=True)
         subprocess.run(
@@ -73,7 +75,7 @@ class Patient:
         self.node.process.wait(10)
         if everything:
             wait_until(lambda: not self.node.processes(), "killed processes to end", 10)
-        self.frozen = []
+        self.frozen, self.frozen_k3s = [], []
 
     def ended_by_itself(self):
         return not self.down and self.node.process is not None and self.node.process.poll() is not None
@@ -85,8 +87,8 @@ class Patient:
         send(self.frozen, signal.SIGSTOP)
 
     def thaw(self):
-        send(self.frozen, signal.SIGCONT)
-        self.frozen = []
+        send(self.frozen + self.frozen_k3s, signal.SIGCONT)
+        self.frozen, self.frozen_k3s = [], []
 
     # The network.
 
@@ -123,11 +125,63 @@ class Patient:
             file.write(f"{seconds:+d}\n")
         os.replace(path, self.node.path("clock"))
 
+    # K3s alone.
+
+    def k3s_processes(self):
+        """The processes of K3s on this node, none when it does not run."""
+        found = []
+        for number in self.node.processes():
+            try:
+                with open(f"/proc/{number}/cmdline", "rb") as file:
+                    words = file.read().split(b"\0")
+            except OSError:
+                continue
+            if any(word.endswith(b"/libexec/k3s") for word in words[:3]):
+                found.append(number)
+        return found
+
+    def kill_k3s(self):
+        send(self.k3s_processes(), signal.SIGKILL)
+
+    def freeze_k3s(self):
+        """K3s that runs and answers nobody; `thaw` ends it."""
+        self.frozen_k3s = self.k3s_processes()
+        if not self.frozen_k3s:
+            raise RuntimeError(f"no K3s runs on node {self.number}")
+        send(self.frozen_k3s, signal.SIGSTOP)
+
+    def set_ill(self, ill):
+        """Whether the API server says that it is not ready."""
+        if ill:
+            self.node.write(ILL, "")
+        elif os.path.exists(self.node.path(ILL)):
+            os.unlink(self.node.path(ILL))
+
     # What is seen from outside.
 
-    def held_addresses(self):
-        text = ip("-n", self.node.namespace, "-o", "-4", "address", "show", "dev", "edgevpn0", check=False)
-        return {line.split()[3].split("/")[0] for line in text.splitlines()}
+    def carries(self, address):
+        """Whether the VPN device has this address while an agent is behind it: one without has no carrier."""
+        text = ip("-n", self.node.namespace, "-json", "-4", "address", "show", "dev", "edgevpn0", check=False)
+        links = [link for link in json.loads(text or "[]") if link] if text.strip() else []
+        return any(
+            "NO-CARRIER" not in link["flags"] and any(each["local"] == address for each in link["addr_info"])
+            for link in links
+        )
+
+    def cluster_files(self):
+        """The certificates of the cluster that this node's K3s is of, as its server and as its agent has them."""
+        data = "var/lib/rancher/k3s"
+        texts = (self.node.read(f"{data}/{name}") for name in ("server/tls/server-ca.crt", "agent/server-ca.crt"))
+        return [text for text in texts if text and "END CERTIFICATE" in text]
+
+    def etcd_members(self):
+        """The members that this server knows, without those that were removed."""
+        text = self.node.read("var/lib/rancher/k3s/server/db/etcd/stand-in-members.json")
+        try:
+            members = json.loads(text or "{}")
+        except ValueError:
+            return []
+        return [member for member in members.values() if not member["removed"]]
 
 
 def send(numbers, signal_number):
