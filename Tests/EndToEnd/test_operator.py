@@ -1,11 +1,14 @@
 """The operator's words on real nodes: leave, forget, reset-cluster."""
 
+import hashlib
 import json
 import os
 import signal
 import unittest
 
 from lab.cluster import DROP_IN, Cluster
+
+DATA = "var/lib/rancher/k3s"
 
 
 class OperatorTests(unittest.TestCase):
@@ -53,6 +56,71 @@ class OperatorTests(unittest.TestCase):
 
         # Until its connections are given up it counts as connected.
         self.cluster.wait(forgotten, f"{name} to be forgotten", 90)
+        self.cluster.wait(
+            lambda: not any(name in known for known in self.server.k3s_nodes() or {name: 1}),
+            "its Kubernetes node to be gone", 60)
+
+    def test_04_a_forgotten_node_that_returns_is_a_member_again(self):
+        back = self.agents[1]
+        name = back.hostname
+        self.assertIsNone(back.status(), "it is off")
+        back.start()
+        self.cluster.wait(lambda: (back.status() or {}).get("node", {}).get("role") == "worker", "its role", 60)
+        self.cluster.wait(
+            lambda: any(name in known for known in self.server.k3s_nodes() or {}), "it to join K3s again", 60)
+        self.assertEqual([self.identity(back)], [self.identity(self.server)], "of the same cluster")
+
+    def identity(self, node):
+        """Which cluster the node's K3s is of."""
+        server, agent = (node.read(f"{DATA}/{path}/server-ca.crt") for path in ("server/tls", "agent"))
+        text = server if node.k3s_record()["command"] == "server" else agent
+        return hashlib.sha256(text.encode()).hexdigest() if text else None
+
+    def test_05_without_a_quorum_a_reset_waits(self):
+        present = [self.server, *self.agents[1:]]
+        others = present[2:]
+        epoch = self.epoch(self.server)
+        for node in others:
+            node.stop(signal.SIGKILL)
+        refused = present[1].cli("p2p", "reset-cluster", "-o", "json", seconds=20)
+        self.assertNotEqual(refused.returncode, 0, "without --i-know nothing is done")
+        waiting = self.word(present[1], "reset-cluster", "--i-know", "--wait", "3", code=75)
+        self.assertEqual((waiting["outcome"], waiting["needed"]), ("waiting", 3))
+        self.assertLess(len(waiting["acknowledged"]), 3, waiting)
+        self.assertEqual(self.epoch(self.server), epoch)
+
+    def test_06_a_quorum_acknowledges_the_reset_and_one_new_cluster_takes_the_place_of_the_old(self):
+        present = [self.server, *self.agents[1:]]
+        old, token = self.identity(self.server), self.server.read(f"{DATA}/server/token")
+        for node in present[2:]:
+            node.start()
+        # The word that was given still stands: whoever comes back acknowledges it.
+        self.cluster.wait(
+            lambda: all(self.epoch(node) == 2 for node in present), "all of them to be of the next epoch", 90)
+
+        def servers():
+            return [node for node in present if ((node.status() or {}).get("node") or {}).get("role") == "master"]
+
+        self.cluster.wait(lambda: len(servers()) == 1, "one server", 60)
+        server = servers()[0]
+        self.cluster.wait(lambda: len(server.k3s_nodes() or {}) == len(present), "everyone to join it", 90)
+        new = {self.identity(node) for node in present}
+        self.assertEqual(len(new), 1, new)
+        self.assertNotIn(old, new)
+        aside = [name for name in os.listdir(self.server.path(DATA)) if name.startswith("server.epoch-1.")]
+        self.assertEqual(len(aside), 1, "the old data are set aside")
+        self.assertEqual(self.server.read(f"{DATA}/{aside[0]}/token"), token, "and are all there")
+        # One word is one new cluster, also for those who restart with it.
+        present[1].stop()
+        present[1].start()
+        self.cluster.wait(
+            lambda: ((present[1].status() or {}).get("node") or {}).get("state") == "ready", "the node to be ready", 60)
+        self.assertEqual({self.epoch(node) for node in present}, {2})
+
+    def epoch(self, node):
+        """The epoch of the cluster that the node's K3s is of, as the agent has noted it."""
+        lines = (node.read("usr/local/.kairos/p2p/k3s.cluster") or "").splitlines()
+        return next((int(line.split()[1]) for line in lines if line.startswith("epoch ")), None)
 
 
 if __name__ == "__main__":
