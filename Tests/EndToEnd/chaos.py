@@ -44,7 +44,7 @@ class Chaos:
         self.faults, self.recoveries = collections.Counter(), collections.defaultdict(list)
         self.moves = collections.defaultdict(list)
         self.violations, self.ended, self.lives, self.looks = [], collections.Counter(), collections.Counter(), 0
-        self.samples, self.longest_waking = 0, 0.0
+        self.samples, self.longest, self.longest_waking = 0, 0.0, 0.0
         self.formed, self.bag, self.servers = collections.defaultdict(list), [], []
 
     def left(self):
@@ -86,6 +86,7 @@ class Chaos:
                 self.looks += life.looks
                 if life.carriers:
                     self.samples += life.carriers.samples
+                    self.longest = max(self.longest, life.carriers.longest)
                     self.longest_waking = max(self.longest_waking, life.carriers.longest_waking)
                 if life.violations and os.environ.get("KAIROS_KEEP"):
                     self.note(f"the nodes' directories stay in {cluster.directory}")
@@ -160,6 +161,7 @@ class Chaos:
             "recovery_seconds": dict(self.recoveries), "api_address_moved_seconds": dict(self.moves),
             "formation_under_faults_seconds": {str(servers): times for servers, times in self.formed.items()},
             "exits": {str(code): number for code, number in self.ended.items()},
+            "longest_two_carriers_seconds": self.longest,
             "longest_two_carriers_while_one_woke_seconds": self.longest_waking, "strain": self.strain.document(),
             "violations": [list(violation) for violation in self.violations],
         }  # fmt: skip

@@ -31,7 +31,7 @@ class Failovers:
         self.options, self.note, self.strain = options, note, Strain()
         self.times, self.carried = collections.defaultdict(list), collections.defaultdict(list)
         self.recoveries, self.violations, self.strains = collections.defaultdict(list), [], []
-        self.samples, self.longest_waking = 0, 0.0
+        self.samples, self.longest, self.longest_waking = 0, 0.0, 0.0
 
     def run(self):
         count, token = self.options.nodes, program.new_token()
@@ -62,7 +62,8 @@ class Failovers:
                 life.end()
                 self.strain.stop()
                 self.violations += life.violations
-                self.samples, self.longest_waking = life.carriers.samples, life.carriers.longest_waking
+                carriers = life.carriers
+                self.samples, self.longest, self.longest_waking = carriers.samples, carriers.longest, carriers.longest_waking
 
     def fail_over(self, life, injuries, probe, number):
         kind = HOLDER_KINDS[number % len(HOLDER_KINDS)]
@@ -125,6 +126,7 @@ class Failovers:
             "failovers": sum(map(len, self.times.values())), "nodes": self.options.nodes, "servers": SERVERS,
             "answers_elsewhere_seconds": dict(self.times), "carried_elsewhere_seconds": dict(self.carried),
             "recovery_seconds": dict(self.recoveries), "api_address_samples": self.samples,
+            "longest_two_carriers_seconds": self.longest,
             "longest_two_carriers_while_one_woke_seconds": self.longest_waking,
             "strain": self.strain.document(), "violations": [list(violation) for violation in self.violations],
         }  # fmt: skip

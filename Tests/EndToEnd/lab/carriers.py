@@ -16,7 +16,9 @@ class Carriers:
 
     def __init__(self, patients, address, violate):
         self.patients, self.address, self.violate = patients, address, violate
-        self.history, self.samples, self.longest_waking = [], 0, 0.0
+        self.history, self.samples = [], 0
+        # The longest that two had it at once, in seconds: at all, and within WAKING_SECONDS of the waking of one.
+        self.longest, self.longest_waking = 0.0, 0.0
         self.acting_since = {}
         self.together_since = None
         self.lock, self.stopping = threading.Lock(), threading.Event()
@@ -66,6 +68,7 @@ class Carriers:
             self.together_since = None
             return
         self.together_since = self.together_since or now
+        self.longest = max(self.longest, now - self.together_since)
         newest = max(self.acting_since.get(patient.number, now) for patient in found)
         if now - newest <= WAKING_SECONDS:
             self.longest_waking = max(self.longest_waking, now - newest)

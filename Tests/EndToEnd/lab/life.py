@@ -186,7 +186,7 @@ class Life:
         names = {}
         for patient, status in zip(self.patients, statuses):
             record = patient.node.k3s_record() or {}
-            names[patient.number] = record.get("node_name")
+            names[patient.number] = str(record.get("node_name"))
             if record.get("command") != ("agent" if status.role == "worker" else "server"):
                 found.append(f"K3s runs as {record.get('command')} on node {patient.number}, its role is {status.role}")
         if self.asked > 1:
