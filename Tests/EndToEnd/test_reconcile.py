@@ -43,10 +43,6 @@ class ReconcileTests(unittest.TestCase):
         status = Status(self.node.status())
         return status.own.get("state") == "ready" and self.node.k3s_record()
 
-    def restart_agent(self):
-        self.node.stop()
-        self.node.start()
-
     def test_a_file_that_others_change_or_delete_is_put_back(self):
         node, path = self.node, self.node.path(DROP_IN)
         right, starts = node.read(DROP_IN), node.k3s_starts()
@@ -60,20 +56,67 @@ class ReconcileTests(unittest.TestCase):
         self.assertIn("token: *** → ***", log)
         self.assertNotIn(SECRET, log)
 
-    def test_changed_arguments_are_applied_with_one_restart(self):
-        node = self.node
+    def configure(self, text):
+        """Puts another cloud-config in the place of the node's, as an editor does."""
+        self.node.write("oem/.new", text)
+        os.rename(self.node.path("oem/.new"), self.node.path("oem/90_custom.yaml"))
+
+    def configuration(self):
+        return Status(self.node.status()).document.get("configuration", {})
+
+    def test_changed_arguments_are_applied_live_with_one_restart(self):
+        node, agent = self.node, self.node.process.pid
         self.assertIn("epoch 1\nrole server\n", node.read(RECORD))
-        # As the agent's end is K3s' end below a root, both starts are counted from here.
         before = node.k3s_starts()
-        node.write("oem/90_custom.yaml", self.config + f'k3s:\n  args:\n    - "--agent-token={SECRET}"\n')
-        self.restart_agent()
+        self.configure(self.config + f'k3s:\n  args:\n    - "--agent-token={SECRET}"\n')
         self.wait(
             lambda: self.is_ready() and node.k3s_record()["settings"].get("agent-token") == SECRET,
-            "K3s to have the argument", 60,
-        )  # fmt: skip
+            "K3s to have the argument",
+        )
         time.sleep(3)
-        self.assertEqual(node.k3s_starts(), before + 1)
-        self.assertNotIn(SECRET, node.read("agent.log"))
+        self.assertEqual(node.k3s_starts(), before + 1, "one restart")
+        self.assertEqual((node.process.pid, node.process.poll()), (agent, None), "the agent went on")
+        log = node.read("agent.log")
+        self.assertIn("k3s.args (", log)
+        self.assertIn("+--agent-token=***", log)
+        self.assertNotIn(SECRET, log)
+
+    def test_a_broken_cloud_config_takes_nothing_down(self):
+        node, starts = self.node, self.node.k3s_starts()
+        self.configure(self.config.replace("minimum_nodes: 1", "minimum_nodes: many"))
+        self.wait(lambda: self.configuration().get("problems"), "the problem to be told")
+        problem = self.configuration()["problems"][0]
+        self.assertRegex(problem, r"oem/90_custom.yaml:4:18: p2p.minimum_nodes: found \"many\"")
+        self.assertIn(problem, node.read("agent.log"))
+        self.assertTrue(self.is_ready())
+        self.assertEqual(node.k3s_starts(), starts)
+        os.remove(node.path("oem/90_custom.yaml"))
+        self.wait(lambda: "no cloud-config found" in str(self.configuration()["problems"]), "the loss to be told")
+        self.assertTrue(self.is_ready())
+        self.configure(self.config)
+        self.wait(lambda: not self.configuration()["problems"], "all to be well again")
+        self.assertEqual(node.k3s_starts(), starts)
+
+    def test_a_hang_up_has_it_read_at_once(self):
+        node = self.node
+        said = "the cloud-config is what the node runs with"
+        node.process.send_signal(signal.SIGHUP)
+        self.wait(lambda: said in node.read("agent.log"), "the answer in the log", 5)
+        self.assertIsNone(node.process.poll())
+
+    def test_a_foundation_of_the_run_takes_another_run(self):
+        node = self.node
+        address = Status(node.status()).own["address"]
+        self.configure(self.config + "  vpn:\n    env:\n      IFACE: other0\n")
+        self.assertEqual(node.process.wait(20), 75, node.log())
+        self.assertIn("p2p.vpn.env.IFACE (", node.log())
+        # As systemd does with this code.
+        node.start()
+        self.wait(self.is_ready, "the node to be ready", 60)
+        self.assertEqual(Status(node.status()).own["address"], address)
+        self.assertIn(address, node.run("ip", "-o", "addr", "show", "other0").stdout)
+        self.assertNotEqual(node.run("ip", "link", "show", "edgevpn0").returncode, 0, "the former device is gone")
+        self.assertIn("epoch 1\nrole server\n", node.read(RECORD))
 
     def test_k3s_that_is_killed_comes_back(self):
         node, starts = self.node, self.node.k3s_starts()

@@ -14,6 +14,8 @@ package struct StatusDocument: Hashable, Sendable, Codable {
     package var asOf: Timestamp
     /// This node.
     package var node: Node
+    /// The cloud-config that the node runs with; absent while nothing is known of it.
+    package var configuration: Configuration?
     /// The K3s service of this node; absent while it has none.
     package var k3s: K3s?
     /// The address that always leads to a server; absent while the node knows of none.
@@ -92,6 +94,26 @@ package struct StatusDocument: Hashable, Sendable, Codable {
             self.since = since
             self.problem = problem
         }
+    }
+
+    /// The cloud-config that the node runs with.
+    package struct Configuration: Hashable, Sendable, Codable {
+        /// The files that it was merged from, earlier ones first.
+        package var files: [String]
+        /// Since when the node runs with it.
+        package var since: Timestamp
+        /// Why what is on disk is not what the node runs with, a sentence each with file, line and key; empty
+        /// when it is.
+        package var problems: [String]
+
+        package init(files: [String], since: Timestamp, problems: [String]) {
+            self.files = files
+            self.since = since
+            self.problems = problems
+        }
+
+        /// How a warning about such a problem begins.
+        package static let notUsed = "the cloud-config on disk is not used, the former one stays: "
     }
 
     /// How far the boot of a node has come.
@@ -219,7 +241,7 @@ package struct StatusDocument: Hashable, Sendable, Codable {
     }
 
     package enum CodingKeys: String, CodingKey {
-        case format, node, k3s, api, waiting, nodes, warnings, counters
+        case format, node, configuration, k3s, api, waiting, nodes, warnings, counters
         case asOf = "as_of"
     }
 }

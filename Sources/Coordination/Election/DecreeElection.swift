@@ -21,9 +21,9 @@ package import Timing
 package struct DecreeElection: Sendable {
     /// What a member needs to take part.
     package struct Configuration: Sendable {
-        package let scope: ElectionScope
+        package internal(set) var scope: ElectionScope
         package let identity: Identity
-        package let card: MemberCard
+        package internal(set) var card: MemberCard
         package var timing: Pace
 
         package init(scope: ElectionScope, identity: Identity, card: MemberCard, timing: Pace = Pace()) {
@@ -68,6 +68,9 @@ package struct DecreeElection: Sendable {
         case present(Set<PeerID>)
         /// What this node would have decided.
         case wishes(ElectionWishes)
+        /// The cloud-config asks for another role, or for another quorum: the latter counts as a wish once
+        /// there is a decree, and not at all before.
+        case settings(forcedRole: ForcedRole?, quorum: Int)
         /// An operator's word: this node leaves the cluster, and is not called back.
         case leave
         /// The state of this number is on disk.
@@ -95,7 +98,7 @@ package struct DecreeElection: Sendable {
         case proposing(Ballot, Decree, since: Instant)
     }
 
-    let configuration: Configuration
+    var configuration: Configuration
     let localPeer: PeerID
     var random: SeededGenerator
 
@@ -236,6 +239,12 @@ package struct DecreeElection: Sendable {
         case .certificate(let certificate, let holder): learn(certificate, holder: holder)
         case .present(let peers): updatePresence(peers, at: now)
         case .wishes(let wishes): self.wishes = wishes
+        case .settings(let forcedRole, let quorum):
+            let card = configuration.card
+            configuration.card = MemberCard(uuid: card.uuid, name: card.name, forcedRole: forcedRole)
+            if state.certificate != nil {
+                configuration.scope = ElectionScope(network: configuration.scope.network, quorum: quorum)
+            }
         case .leave: state.hasLeft = true
         case .persisted(let number): completeWrite(number)
         case .persistFailed(let number, let reason):

@@ -66,6 +66,11 @@ package enum SecretMask {
         return shown
     }
 
+    /// Arguments of K3s, without the program and its command.
+    package static func arguments(_ words: [String]) -> [String] {
+        Array(commandLine(["", ""] + words).dropFirst(2))
+    }
+
     private static func argument(of key: ConfigKey, _ value: String) -> String {
         if key.name == "datastore-endpoint" { return dataSource(value) }
         return key.isSecret ? mask : item(of: key.name, value)
@@ -79,7 +84,7 @@ package enum SecretMask {
 
     /// A database's address without its password: `user:***@host`. Behind a question mark anything can
     /// stand, a password too.
-    static func dataSource(_ text: String) -> String {
+    package static func dataSource(_ text: String) -> String {
         var shown = Substring(text)
         var rest = ""
         if let question = text.firstIndex(of: "?") {

@@ -77,6 +77,11 @@ extension NodeCore {
                     + " both halves could elect a server; set it to \(members / 2 + 1) or more"
             )
         }
+        if let decree = election.decree, configuration.scope.quorum < decree.quorum {
+            warnings.append(
+                "p2p.minimum_nodes is \(configuration.scope.quorum), but the cluster decides by \(decree.quorum) nodes:"
+                    + " it is raised by a decree and never lowered; set it to \(decree.quorum) everywhere")
+        }
         for (peer, scope) in election.membersOfOtherScopes where scope.quorum != configuration.scope.quorum {
             warnings.append(
                 "\(peer) has p2p.minimum_nodes \(scope.quorum), this node \(configuration.scope.quorum):"

@@ -24,8 +24,8 @@ package struct NodeCore: Sendable {
         package let name: String
         /// `p2p.network_id`: the bucket of the stock keys.
         package let networkID: String
-        package let scope: ElectionScope
-        package let forcedRole: ForcedRole?
+        package internal(set) var scope: ElectionScope
+        package internal(set) var forcedRole: ForcedRole?
         package var highAvailability: Bool
         /// How many servers there should be besides the founder (`p2p.auto.ha.master_nodes`).
         package var additionalServers: Int
@@ -82,6 +82,8 @@ package struct NodeCore: Sendable {
         case joinToken(String)
         /// How this node's K3s is.
         case k3s(K3sCondition)
+        /// The cloud-config asks for something else.
+        case settings(LiveSettings)
         /// An operator's word: nodes are gone for good.
         case forget(Set<PeerID>)
         /// An operator's word: the cluster of this epoch is given up, and founded anew.
@@ -212,6 +214,8 @@ package struct NodeCore: Sendable {
             joinToken = configuration.fixedToken ?? token
         case .k3s(let condition):
             k3s = condition
+        case .settings(let settings):
+            adopt(settings, at: now, &effects)
         case .forget(let peers):
             operatorForgets.formUnion(peers)
             if given.count + peers.count <= Self.mostGiven { given.formUnion(peers.map(OperatorWord.forget)) }
@@ -271,7 +275,7 @@ package struct NodeCore: Sendable {
         }
     }
 
-    private mutating func electionStep(
+    mutating func electionStep(
         _ input: DecreeElection.Input, at now: Instant, _ effects: inout [Effect]
     ) {
         guard configuration.runsK3s else { return }

@@ -37,16 +37,18 @@ package enum Agent {
         for warning in configuration.warnings { logger.warning("\(warning)") }
         if configuration.p2p?.networkToken == nil, let command = configuration.givenCommand {
             return try await Standalone.run(
-                command, paths: paths, configuration: configuration, stopTimeout: stopTimeout, logger: logger)
+                command, options: options, paths: paths, configuration: configuration,
+                stopTimeout: stopTimeout, logger: logger)
         }
-        let settings = try NodeSettings(configuration)
+        let candidate = try ConfigurationWatcher.candidate(configuration)
+        guard let settings = candidate.settings else { return }
         for warning in settings.unused { logger.warning("\(warning)") }
         let lock: InstanceLock
         do { lock = try InstanceLock(path: paths.lock) } catch {
             throw AgentFailure(error.description, exitCode: AgentFailure.Code.unavailable)
         }
         let composition = try await Composition.make(
-            paths: paths, configuration: configuration, settings: settings, logger: logger)
+            options: options, paths: paths, configuration: configuration, settings: settings, logger: logger)
         do {
             try await composition.run(stopTimeout: stopTimeout)
         } catch let failure as AgentFailure {

@@ -23,6 +23,13 @@ package struct AgentFailure: Error, Hashable, Sendable, CustomStringConvertible 
         self.exitCode = exitCode
     }
 
+    /// The agent ends in order to be started again by its supervisor, for these changes of the cloud-config.
+    static func startAgain(_ changes: [ConfigurationChange]) -> AgentFailure {
+        AgentFailure(
+            "the cloud-config changed, and the agent is to be started again for it: "
+                + changes.map(\.line).joined(separator: "; "), exitCode: Code.startAgain)
+    }
+
     /// The exit codes of sysexits(3) that starting can end with.
     package enum Code {
         package static let data: Int32 = 65
@@ -30,6 +37,8 @@ package struct AgentFailure: Error, Hashable, Sendable, CustomStringConvertible 
         package static let software: Int32 = 70
         package static let cannotCreate: Int32 = 73
         package static let inputOutput: Int32 = 74
+        /// The agent is to be started again, with another configuration.
+        package static let startAgain: Int32 = 75
         package static let permission: Int32 = 77
         package static let configuration: Int32 = 78
     }

@@ -35,19 +35,23 @@ struct Composition: Sendable {
     private let disk: NodeDisk
     private let api: APIServer
     private let reporter: StatusReporter
+    private let watcher: ConfigurationWatcher
+    private let interface: String
 
     // MARK: making
 
     static func make(
-        paths: NodePaths, configuration: NodeConfiguration, settings: NodeSettings, logger: Logger
+        options: AgentOptions, paths: NodePaths, configuration: NodeConfiguration, settings: NodeSettings,
+        logger: Logger
     ) async throws(AgentFailure) -> Composition {
         let group = MultiThreadedEventLoopGroup(numberOfThreads: 2)
         let files = NIOThreadPool(numberOfThreads: 1)
         files.start()
         do {
             return try await build(
-                paths: paths, configuration: configuration, settings: settings, logger: logger, group: group,
-                files: files)
+                options: options, paths: paths, configuration: configuration, settings: settings,
+                logger: logger,
+                group: group, files: files)
         } catch {
             try? await group.shutdownGracefully()
             try? await files.shutdownGracefully()
@@ -56,8 +60,8 @@ struct Composition: Sendable {
     }
 
     private static func build(
-        paths: NodePaths, configuration: NodeConfiguration, settings: NodeSettings, logger: Logger,
-        group: MultiThreadedEventLoopGroup, files: NIOThreadPool
+        options: AgentOptions, paths: NodePaths, configuration: NodeConfiguration, settings: NodeSettings,
+        logger: Logger, group: MultiThreadedEventLoopGroup, files: NIOThreadPool
     ) async throws -> Composition {
         let time = SystemTime()
         let startedAt = time.now()
@@ -149,12 +153,19 @@ struct Composition: Sendable {
         for (peer, address) in settings.bootstrapPeers where peer != identity.peerID {
             swarm.setKeepConnected(true, for: peer, addresses: [address])
         }
+        let candidate = ConfigurationReload.Candidate(configuration: configuration, settings: settings)
+        let notes = ConfigurationNotes(candidate, at: time.wallClock())
+        let watcher = ConfigurationWatcher(
+            current: candidate,
+            parts: .init(
+                options: options, group: group, time: time, logger: logger, notes: notes,
+                isFounded: { (try? await node.view().get())?.certificate != nil },
+                apply: { apply($0, to: node, k3s: k3s, swarm: swarm) }))
         let reporter = StatusReporter(
             name: machine.hostName, uuid: machine.uuid, networkID: settings.networkID,
-            prefixLength: settings.claim.subnet.prefixLength, highAvailability: settings.highAvailability,
+            prefixLength: settings.claim.subnet.prefixLength,
             localPeer: identity.peerID, node: node, mesh: mesh, vpn: vpn, k3s: k3s, lease: lease, time: time,
-            startedAt: startedAt,
-            configurationWarnings: configuration.warnings.map(\.description) + settings.unused)
+            startedAt: startedAt, notes: notes)
         let api = APIServer(
             socket: UnixSocket(path: paths.socket), status: reporter, ledger: reporter,
             commands: NodeOperator(node: node),
@@ -166,7 +177,22 @@ struct Composition: Sendable {
             node: node, lease: lease, k3s: k3s, manager: manager, stopsK3s: supervision == .childProcess,
             disk: disk,
             api: api,
-            reporter: reporter)
+            reporter: reporter, watcher: watcher, interface: settings.interface)
+    }
+
+    /// Has a node that runs go on with another configuration. Each part takes what it depends on.
+    private static func apply(
+        _ candidate: ConfigurationReload.Candidate, to node: NodeService, k3s: K3sRunner, swarm: Swarm
+    ) {
+        guard let settings = candidate.settings else { return }
+        node.adopt(settings.live)
+        k3s.adopt(
+            settings: settings.userSettings, externalDatastore: settings.externalDatastore,
+            kubeVIP: settings.kubeVIP)
+        if let command = settings.givenCommand { k3s.runAsGiven(command) }
+        for (peer, address) in settings.bootstrapPeers where peer != swarm.localPeer {
+            swarm.setKeepConnected(true, for: peer, addresses: [address])
+        }
     }
 
     private static func identity(_ paths: NodePaths) throws(AgentFailure) -> Identity {
@@ -349,6 +375,14 @@ struct Composition: Sendable {
         do { try await ServiceGroup(configuration: configuration).run() } catch { failure = error }
         await stop()
         if let failure { throw failure }
+        guard let changes = await watcher.reasonToStartAgain else { return }
+        if changes.contains(where: { ConfigurationKey.ofDevice.contains($0.path) }) {
+            // Left behind, it would keep the address and with it the routes.
+            do { try TunDevice.remove(name: interface) } catch {
+                logger.warning("the former device stays", metadata: ["reason": "\(error)"])
+            }
+        }
+        throw AgentFailure.startAgain(changes)
     }
 
     private func runParts() async throws {
@@ -367,6 +401,7 @@ struct Composition: Sendable {
                 }
             }
             group.addTask { await cancelWhenGracefulShutdown { await keepWatchdog() } }
+            group.addTask { await cancelWhenGracefulShutdown { await watcher.run() } }
             // The first part that ends, by shutdown or by failure, ends the others.
             try await group.next()
             group.cancelAll()

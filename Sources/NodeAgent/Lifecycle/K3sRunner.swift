@@ -8,18 +8,18 @@ internal import VPN
 
 /// Turns assignments into K3s' desired state, and keeps what K3s last reported.
 package final class K3sRunner: Sendable {
-    /// What does not change while the agent runs.
+    /// The node, and what its cloud-config says of K3s.
     package struct Node: Sendable {
         package let name: NodeName
         package let interface: String
         /// Whether Kubernetes' traffic goes over the VPN.
         package let carriesKubernetes: Bool
-        package let settings: UserSettings
-        package let externalDatastore: String?
+        package internal(set) var settings: UserSettings
+        package internal(set) var externalDatastore: String?
         package let layout: K3sLayout
         package let supervision: DesiredState.Supervision
         /// What carries the servers' address on a network without the VPN.
-        package var kubeVIP: KubeVIP?
+        package internal(set) var kubeVIP: KubeVIP?
 
         package init(
             name: NodeName, interface: String, carriesKubernetes: Bool, settings: UserSettings,
@@ -37,22 +37,32 @@ package final class K3sRunner: Sendable {
         }
     }
 
+    /// What was last asked for, to be worked out again when the cloud-config changes.
+    private enum Wish: Sendable {
+        case assignment(K3sAssignment)
+        case given(K3sCommand)
+    }
+
     private struct State {
+        var node: Node
+        var wish: Wish?
         var holdsLease = false
         var isAlone = false
         var report: K3sReport?
         var failure: String?
-        /// What the last wish was made of, to make it again when more is known.
-        var wish: Wish?
-        /// The manifest of `kubevip.manifest_url`, once it is there.
-        var manifest: String?
+        /// The manifest of `kubevip.manifest_url` and where it is from, once it is there.
+        var manifest: (url: String, text: String)?
         /// Why it is not.
         var manifestFailure: String?
-    }
 
-    private enum Wish: Sendable {
-        case assignment(K3sAssignment)
-        case asGiven(K3sCommand)
+        /// The node with what is known beyond its cloud-config.
+        var equipped: Node {
+            var node = node
+            if let manifest, node.kubeVIP?.access == .awaited(from: manifest.url) {
+                node.kubeVIP?.access = .fetched(manifest.text)
+            }
+            return node
+        }
     }
 
     /// What the controller is told, in the order in which it was said: a permission that was taken back must
@@ -65,15 +75,16 @@ package final class K3sRunner: Sendable {
 
     private let controller: K3sController
     private let orders = AsyncStream.makeStream(of: Order.self, bufferingPolicy: .unbounded)
-    private let node: Node
+    /// Where the manifest is to be fetched from; nil ends the fetching.
+    private let manifests = AsyncStream.makeStream(of: String?.self, bufferingPolicy: .bufferingNewest(1))
     private let logger: Logger
-    private let state = Mutex(State())
+    private let state: Mutex<State>
 
     package init(
         node: Node, manager: any ServiceManager, time: any TimeSource, hooks: HookRunner? = nil,
         logger: Logger
     ) {
-        self.node = node
+        state = Mutex(State(node: node))
         self.logger = logger
         controller = K3sController(manager: manager, time: time, hooks: hooks, logger: logger)
     }
@@ -86,31 +97,40 @@ package final class K3sRunner: Sendable {
 
     /// Makes K3s what `assignment` says, as soon as it can be.
     package func assign(_ assignment: K3sAssignment) {
-        desire(.assignment(assignment))
+        state.withLock { $0.wish = .assignment(assignment) }
+        desire()
     }
 
     /// Makes K3s what the cloud-config asks for by hand, and nothing besides.
     package func runAsGiven(_ command: K3sCommand) {
-        desire(.asGiven(command))
+        state.withLock { $0.wish = .given(command) }
+        desire()
     }
 
-    private func desire(_ wish: Wish) {
-        var node = node
-        let manifest = state.withLock { state in
-            state.wish = wish
-            return state.manifest
+    /// The cloud-config says something else of K3s: what was asked for last is worked out again.
+    package func adopt(settings: UserSettings, externalDatastore: String?, kubeVIP: KubeVIP?) {
+        state.withLock { state in
+            state.node.settings = settings
+            state.node.externalDatastore = externalDatastore
+            state.node.kubeVIP = kubeVIP
         }
-        if let manifest { node.kubeVIP?.access = .fetched(manifest) }
+        wantManifest()
+        desire()
+    }
+
+    private func desire() {
+        let (node, wish) = state.withLock { ($0.equipped, $0.wish) }
+        guard let wish else { return }
         do throws(K3sConfigurationError) {
-            let isAlone: Bool
             let desired: DesiredState
+            let isAlone: Bool
             switch wish {
             case .assignment(let assignment):
-                isAlone = !assignment.highAvailability
                 desired = try node.desiredState(of: assignment)
-            case .asGiven(let command):
-                isAlone = true
+                isAlone = !assignment.highAvailability
+            case .given(let command):
                 desired = try node.desiredState(asGiven: command)
+                isAlone = true
             }
             let mayRestart = state.withLock { state in
                 state.failure = nil
@@ -128,7 +148,11 @@ package final class K3sRunner: Sendable {
 
     /// Takes the node out of the cluster of `epoch`: K3s is stopped and its data are set aside.
     package func leave(epoch: UInt64) {
-        state.withLock { ($0.failure, $0.wish) = (nil, nil) }
+        let node = state.withLock { state in
+            state.failure = nil
+            state.wish = nil
+            return state.node
+        }
         let desired = DesiredState(leaving: epoch, layout: node.layout, supervision: node.supervision)
         orders.continuation.yield(.desire(desired))
     }
@@ -160,7 +184,17 @@ package final class K3sRunner: Sendable {
             }
             group.addTask { [controller] in await controller.run() }
             group.addTask { [self] in for await order in orders.stream { await carryOut(order) } }
-            group.addTask { [self] in await fetchManifest() }
+            wantManifest()
+            group.addTask { [self] in
+                var fetching: Task<Void, Never>?
+                defer { fetching?.cancel() }
+                for await url in manifests.stream {
+                    fetching?.cancel()
+                    fetching = url.flatMap(ManifestDownload.init).map { download in
+                        Task { await fetch(download) }
+                    }
+                }
+            }
             await group.waitForAll()
         }
     }
@@ -170,21 +204,31 @@ package final class K3sRunner: Sendable {
         state.withLock { $0.manifestFailure }.map { ["kubevip.manifest_url cannot be fetched: \($0)"] } ?? []
     }
 
-    /// Fetches the manifest of `kubevip.manifest_url`, again and again until it is there. What was fetched
-    /// in an earlier life is on disk and stays meanwhile.
-    private func fetchManifest() async {
-        guard case .awaited(let url)? = node.kubeVIP?.access, let download = ManifestDownload(url: url) else {
-            return
+    /// Has the manifest of `kubevip.manifest_url` fetched, unless it is there.
+    private func wantManifest() {
+        let url: String?? = state.withLock { state in
+            guard case .awaited(let url)? = state.equipped.kubeVIP?.access else {
+                let isWanted = state.node.kubeVIP != state.equipped.kubeVIP
+                if !isWanted { (state.manifest, state.manifestFailure) = (nil, nil) }
+                return isWanted ? nil : .some(nil)
+            }
+            return url
         }
+        if let url { manifests.continuation.yield(url) }
+    }
+
+    /// Fetches again and again until the manifest is there. What was fetched in an earlier life is on disk
+    /// and stays meanwhile.
+    private func fetch(_ download: ManifestDownload) async {
         var pause = ManifestDownload.pauses.lowerBound
         while !Task.isCancelled {
             do throws(ManifestDownload.Failure) {
-                let manifest = try await download.fetch()
-                let wish = state.withLock { state in
-                    (state.manifest, state.manifestFailure) = (manifest, nil)
-                    return state.wish
+                let text = try await download.fetch()
+                if Task.isCancelled { return }
+                state.withLock { state in
+                    (state.manifest, state.manifestFailure) = ((download.url, text), nil)
                 }
-                if let wish { desire(wish) }
+                desire()
                 return
             } catch {
                 let text = "\(error)"

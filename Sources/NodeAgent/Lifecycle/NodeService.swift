@@ -64,6 +64,7 @@ package final class NodeService: Sendable {
         package let plan: RolePlan
         package let certificate: DecreeCertificate?
         package let members: [PeerID: MemberCard]
+        package let highAvailability: Bool
         package let board: LedgerBoard
         package let diskFailures: [String]
     }
@@ -116,9 +117,15 @@ package final class NodeService: Sendable {
             let core = state.value.core
             return View(
                 waiting: core.waiting, warnings: core.warnings, address: core.address, plan: core.plan,
-                certificate: core.election.certificate, members: core.election.members, board: core.board,
+                certificate: core.election.certificate, members: core.election.members,
+                highAvailability: core.configuration.highAvailability, board: core.board,
                 diskFailures: state.value.diskFailures.values.sorted())
         }
+    }
+
+    /// The cloud-config asks for something else.
+    package func adopt(_ settings: NodeCore.LiveSettings) {
+        eventLoop.execute { [self] in feed(.settings(settings)) }
     }
 
     /// How K3s is has changed.

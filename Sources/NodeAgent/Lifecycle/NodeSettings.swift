@@ -95,6 +95,13 @@ package struct NodeSettings: Sendable {
         }
     }
 
+    /// What of it may change while the node runs, as far as decisions depend on it.
+    var live: NodeCore.LiveSettings {
+        NodeCore.LiveSettings(
+            forcedRole: forcedRole, quorum: quorum, highAvailability: highAvailability,
+            additionalServers: additionalServers, freesRolesAfter: freesRolesAfter)
+    }
+
     private static func claim(of p2p: P2PConfiguration) throws(AddressError) -> AddressClaim.Configuration {
         let network: IPv4Interface
         var fixed: VirtualAddress?

@@ -14,14 +14,15 @@ internal import UnixSignals
 struct Standalone: Sendable, StatusSource, LedgerSource, OperatorCommands {
     private let machine: MachineIdentity
     private let k3s: K3sRunner
-    private let warnings: [String]
+    private let notes: ConfigurationNotes
+    private let watcher: ConfigurationWatcher
     private let time: any TimeSource
     private let startedAt: Instant
 
     /// Runs until SIGTERM or SIGINT.
     static func run(
-        _ command: K3sCommand, paths: NodePaths, configuration: NodeConfiguration, stopTimeout: Duration,
-        logger: Logger
+        _ command: K3sCommand, options: AgentOptions, paths: NodePaths, configuration: NodeConfiguration,
+        stopTimeout: Duration, logger: Logger
     ) async throws(AgentFailure) {
         let lock: InstanceLock
         let machine: MachineIdentity
@@ -36,8 +37,10 @@ struct Standalone: Sendable, StatusSource, LedgerSource, OperatorCommands {
         }
         do {
             try await serve(
-                command, machine: machine, paths: paths, configuration: configuration,
+                command, machine: machine, options: options, paths: paths, configuration: configuration,
                 stopTimeout: stopTimeout, logger: logger)
+        } catch let failure as AgentFailure {
+            throw failure
         } catch let problem as UnixSocket.Problem {
             throw AgentFailure(problem.description, exitCode: problem.exitCode)
         } catch {
@@ -47,8 +50,8 @@ struct Standalone: Sendable, StatusSource, LedgerSource, OperatorCommands {
     }
 
     private static func serve(
-        _ command: K3sCommand, machine: MachineIdentity, paths: NodePaths, configuration: NodeConfiguration,
-        stopTimeout: Duration, logger: Logger
+        _ command: K3sCommand, machine: MachineIdentity, options: AgentOptions, paths: NodePaths,
+        configuration: NodeConfiguration, stopTimeout: Duration, logger: Logger
     ) async throws {
         let time = SystemTime()
         let manager: any ServiceManager
@@ -73,10 +76,16 @@ struct Standalone: Sendable, StatusSource, LedgerSource, OperatorCommands {
             hooks: HookRunner(
                 layout: HookLayout(layout), supervision: supervision, time: time, logger: logger),
             logger: logger)
-        let node = Standalone(
-            machine: machine, k3s: k3s, warnings: configuration.warnings.map(\.description), time: time,
-            startedAt: time.now())
         let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
+        let candidate = ConfigurationReload.Candidate(configuration: configuration, settings: nil)
+        let notes = ConfigurationNotes(candidate, at: time.wallClock())
+        let watcher = ConfigurationWatcher(
+            current: candidate,
+            parts: .init(
+                options: options, group: group, time: time, logger: logger, notes: notes,
+                isFounded: { true }, apply: { apply($0, to: k3s) }))
+        let node = Standalone(
+            machine: machine, k3s: k3s, notes: notes, watcher: watcher, time: time, startedAt: time.now())
         let api = APIServer(
             socket: UnixSocket(path: paths.socket), status: node, ledger: node, commands: node, clock: time,
             eventLoopGroup: group, logger: logger)
@@ -97,6 +106,18 @@ struct Standalone: Sendable, StatusSource, LedgerSource, OperatorCommands {
         if supervision == .childProcess { await manager.shutDown() }
         try? await group.shutdownGracefully()
         if let failure { throw failure }
+        if let changes = await watcher.reasonToStartAgain { throw AgentFailure.startAgain(changes) }
+    }
+
+    /// Has K3s go on with another configuration.
+    private static func apply(_ candidate: ConfigurationReload.Candidate, to k3s: K3sRunner) {
+        let configuration = candidate.configuration
+        k3s.adopt(
+            settings: UserSettings(
+                server: NodeSettings.block(configuration.k3s),
+                agent: NodeSettings.block(configuration.k3sAgent)),
+            externalDatastore: nil, kubeVIP: nil)
+        if let command = configuration.givenCommand { k3s.runAsGiven(command) }
     }
 
     private func runParts(_ api: APIServer) async throws {
@@ -104,6 +125,7 @@ struct Standalone: Sendable, StatusSource, LedgerSource, OperatorCommands {
             group.addTask { try await api.run() }
             group.addTask { await cancelWhenGracefulShutdown { await k3s.run { _ in } } }
             group.addTask { await cancelWhenGracefulShutdown { await keepWatchdog() } }
+            group.addTask { await cancelWhenGracefulShutdown { await watcher.run() } }
             // The first part that ends, by shutdown or by failure, ends the others.
             try await group.next()
             group.cancelAll()
@@ -150,8 +172,10 @@ struct Standalone: Sendable, StatusSource, LedgerSource, OperatorCommands {
                 unit: report.unit, state: report.activity.rawValue, problem: report.waiting?.what,
                 log: report.isReady ? [] : report.lastLines)
         }
+        let configuration = notes.current
+        document.configuration = configuration.document
         document.warnings =
-            warnings
+            configuration.problems.map { StatusDocument.Configuration.notUsed + $0 } + configuration.warnings
             + (report?.warnings ?? []).map { warning in
                 "\(warning.what)\(warning.file.map { " (\($0))" } ?? ""): \(warning.remedy)"
             }

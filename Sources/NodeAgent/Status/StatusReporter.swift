@@ -15,7 +15,6 @@ package struct StatusReporter: StatusSource, LedgerSource {
     let uuid: String
     let networkID: String
     let prefixLength: Int
-    let highAvailability: Bool
     let localPeer: PeerID
     let node: NodeService
     let mesh: MeshService
@@ -24,7 +23,7 @@ package struct StatusReporter: StatusSource, LedgerSource {
     let lease: LeaseService?
     let time: any TimeSource
     let startedAt: Instant
-    let configurationWarnings: [String]
+    let notes: ConfigurationNotes
 
     package func status() async -> StatusDocument {
         let now = time.moment()
@@ -41,7 +40,7 @@ package struct StatusReporter: StatusSource, LedgerSource {
         let report = k3s.report
         document.waiting = waiting(view, report: report, mesh: mesh, now: now.wall)
         document.node.address = view.address.map { "\($0)/\(prefixLength)" }
-        document.node.role = view.plan.role?.stockName(highAvailability: highAvailability)
+        document.node.role = view.plan.role?.stockName(highAvailability: view.highAvailability)
         document.node.state = state(waiting: document.waiting, report: report)
         document.k3s = report.map { report in
             StatusDocument.K3s(
@@ -50,6 +49,7 @@ package struct StatusReporter: StatusSource, LedgerSource {
         }
         document.nodes = nodes(view, mesh: mesh, now: now)
         document.warnings = warnings(view, report: report, mesh: mesh)
+        document.configuration = notes.current.document
         document.counters = counters(mesh)
         if let lease = try? await lease?.view().get() {
             document.api = api(lease, now: now)
@@ -173,7 +173,9 @@ package struct StatusReporter: StatusSource, LedgerSource {
     }
 
     private func warnings(_ view: NodeService.View, report: K3sReport?, mesh: MeshStatus) -> [String] {
-        var warnings = configurationWarnings + k3s.warnings + view.warnings + view.diskFailures
+        let configuration = notes.current
+        var warnings = configuration.problems.map { StatusDocument.Configuration.notUsed + $0 }
+        warnings += configuration.warnings + k3s.warnings + view.warnings + view.diskFailures
         if let error = mesh.ledger.snapshotError { warnings.append(error.description) }
         if let setAside = mesh.ledger.setAside {
             warnings.append("the stored ledger was not used: \(setAside.problem)")
