@@ -265,7 +265,7 @@ extension World {
             } else {
                 feed(.electionPersisted(number), to: index)
             }
-        case .token(let token): if !fails { feed(.joinToken(token), to: index) }
+        case .token(let token): feed(fails ? .joinTokenFailed : .joinToken(token), to: index)
         case .lease(let address):
             if fails, let address { feed(.leaseFailed(address), to: index) }
         case .snapshot: feed(.persisted(succeeded: !fails), to: index)

@@ -1,4 +1,5 @@
 import Foundation
+import MeshNetwork
 import Simulation
 import Testing
 import Timing
@@ -74,6 +75,29 @@ struct FaultTests {
         if case .powerCut = small.faults.first?.kind {} else { Issue.record("\(small.faults)") }
         let checks = small.run(sabotage: .datastoreForgotten).violations.map(\.check)
         #expect(checks.contains(.oneCluster))
+    }
+
+    @Test("a founder whose disk is full when it makes the join token makes it when there is room")
+    func tokenOnFullDisk() throws {
+        var plain = World(Scenario(seed: 12, count: 1, quorum: 1), records: true)
+        plain.run(for: .seconds(10))
+        let line = try #require(plain.timeline.first { $0.contains("knows decree 1") })
+        let decided = try #require(Double(String(line.drop { $0 == " " }.prefix { $0 != "s" })))
+        var hits = 0
+        for offset in 0..<10 {
+            var scenario = Scenario(seed: 12, count: 1, quorum: 1)
+            let at = Duration.milliseconds(Int64(decided * 1000) + Int64(offset))
+            scenario.faults = [Fault(at: at, .fullDisk(0, lasting: .seconds(3)))]
+            var world = World(scenario, records: true)
+            world.run(for: at + .seconds(2))
+            if world.waiting(0).contains(where: { $0.what == "the join token to be written to disk" }) {
+                hits += 1
+            }
+            world.run(for: .seconds(20))
+            #expect(world.disorder.isEmpty, "\(offset) ms: \(world.disorder)")
+            #expect(world.violations.isEmpty)
+        }
+        #expect(hits > 0, "no run had the disk full at the right time")
     }
 
     /// What the program `simulate` prints on one thread; it lies beside the tests' own.

@@ -80,6 +80,8 @@ package struct NodeCore: Sendable {
         case device(DeviceState)
         /// This node's join token is on its disk.
         case joinToken(String)
+        /// It could not be made or written.
+        case joinTokenFailed
         /// How this node's K3s is.
         case k3s(K3sCondition)
         /// The cloud-config asks for something else.
@@ -115,7 +117,7 @@ package struct NodeCore: Sendable {
         case releaseDevice(VirtualAddress)
         /// The owners of the addresses, this node's own left out.
         case routes([VirtualAddress: PeerID])
-        /// Make a join token, put it on disk, and answer with `.joinToken`.
+        /// Make a join token, put it on disk, and answer with `.joinToken` or `.joinTokenFailed`.
         case makeJoinToken
         /// Configure and run K3s so; nil means leave it as it is until more is known.
         case assign(K3sAssignment)
@@ -155,8 +157,10 @@ package struct NodeCore: Sendable {
     private static let longestReservation = Duration.seconds(120)
     /// When a lease that could not be written is tried again: without it a restart finds an older address.
     private var leaseRetry: (address: VirtualAddress, at: Instant)?
-    private static let leaseRetryInterval = Duration.seconds(1)
+    private static let writeRetryInterval = Duration.seconds(1)
     private var askedForToken = false
+    /// When a join token that could not be written is asked for again: without it nobody's K3s would start.
+    private var tokenRetry: Instant?
     private var routes: [VirtualAddress: PeerID] = [:]
     private var publisher: KeyPublisher
     var waits = WaitLog()
@@ -178,7 +182,7 @@ package struct NodeCore: Sendable {
     package var nextDeadline: Instant? {
         [
             claim.nextDeadline, election.nextDeadline, publisher.nextDeadline,
-            absences.nextDeadline(after: absenceLimits), leaseRetry?.at,
+            absences.nextDeadline(after: absenceLimits), leaseRetry?.at, tokenRetry,
             reservationIsOver ? nil : reservedSince.map { $0 + Self.longestReservation },
         ].compactMap { $0 }.min()
     }
@@ -207,11 +211,13 @@ package struct NodeCore: Sendable {
         case .electionPersistFailed(let number, let reason):
             electionStep(.persistFailed(number, reason: reason), at: now, &effects)
         case .leaseFailed(let address):
-            leaseRetry = (address, now + Self.leaseRetryInterval)
+            leaseRetry = (address, now + Self.writeRetryInterval)
         case .device(let state):
             device = state
         case .joinToken(let token):
             joinToken = configuration.fixedToken ?? token
+        case .joinTokenFailed:
+            tokenRetry = now + Self.writeRetryInterval
         case .k3s(let condition):
             k3s = condition
         case .settings(let settings):
@@ -230,6 +236,7 @@ package struct NodeCore: Sendable {
                 leaseRetry = nil
                 if claim.address == retry.address { effects.append(.writeLease(retry.address)) }
             }
+            if let retry = tokenRetry, now >= retry { (tokenRetry, askedForToken) = (nil, false) }
         }
         settle(at: moment, &effects)
         return effects

@@ -251,8 +251,7 @@ package final class NodeService: Sendable {
         case .makeJoinToken:
             let disk = parts.disk
             onDisk({ try disk.makeJoinToken() }, name: "join token") { outcome in
-                if case .success(let token) = outcome { return .joinToken(token) }
-                return nil
+                if case .success(let token) = outcome { .joinToken(token) } else { .joinTokenFailed }
             }
         case .assign(let assignment):
             parts.logger.notice(
