@@ -107,6 +107,35 @@ struct MergeTests {
         #expect(digests.count == 1, "seed \(seed)")
     }
 
+    @Test("entries of one version in an open bucket: stock's replicas differ for good, ours agree")
+    func ties() throws {
+        let id = EntryID("kairos", "token")
+        for _ in 0..<20 {
+            let identities = [Identity.generate(), Identity.generate()]
+            let blocks = try (0..<3).map { number in
+                var author = Ledger()
+                _ = try author.put(
+                    id, value: LedgerText("\"\(number)\""), by: identities[number % 2],
+                    at: UnixTime(seconds: 7))
+                return author.block(at: UnixTime(seconds: 7))
+            }
+            var settled: Set<LedgerDigest> = []
+            var kept: Set<LedgerDigest> = []
+            for order in [[0, 1, 2], [2, 1, 0], [1, 0, 2], [2, 0, 1]] {
+                var ours = Ledger()
+                var stock = Ledger()
+                for number in order {
+                    _ = ours.merge(blocks[number], at: UnixTime(seconds: 8), settlesTies: true)
+                    _ = stock.merge(blocks[number], at: UnixTime(seconds: 8))
+                }
+                settled.insert(ours.digest())
+                kept.insert(stock.digest())
+            }
+            #expect(settled.count == 1)
+            #expect(kept.count == 3)
+        }
+    }
+
     @Test("merging what is held already changes nothing and verifies nothing")
     func idempotence() throws {
         let world = LedgerWorld(seed: 3, members: 3)

@@ -5,12 +5,18 @@ extension Ledger {
     /// allow. Liveness is that of the heartbeats held before the merge. Index and hashes of the block
     /// do not matter, and entries that it lacks stay. In mode `off` the block is adopted whole or not
     /// at all instead.
-    package mutating func merge(_ block: Block, at now: UnixTime) -> MergeReport {
+    ///
+    /// - Parameter settlesTies: whether one of two entries of the same version in an open bucket is chosen
+    ///   by its content. Stock nodes keep what they have, so that replicas differ for good where a node
+    ///   wrote from a clock that was set back, or two wrote at once.
+    package mutating func merge(
+        _ block: Block, at now: UnixTime, settlesTies: Bool = false
+    ) -> MergeReport {
         if configuration.mode == .off { return adopt(block) }
         var report = MergeReport()
         let liveness = liveness(at: now)
         for (id, entry) in block.entries {
-            let fate = judge(entry, at: id, liveness: liveness, now: now)
+            let fate = judge(entry, at: id, liveness: liveness, now: now, settlesTies: settlesTies)
             report.fates.append((id, fate))
             switch fate {
             case .accepted, .acceptedWithWarning: report.changes.append(store(entry, at: id))
@@ -22,13 +28,19 @@ extension Ledger {
     }
 
     /// What the rules make of `entry`, the room that is left included.
-    mutating func judge(_ entry: Entry, at id: EntryID, liveness: Liveness, now: UnixTime) -> EntryFate {
+    mutating func judge(
+        _ entry: Entry, at id: EntryID, liveness: Liveness, now: UnixTime, settlesTies: Bool = false
+    ) -> EntryFate {
         let current = self.entry(id)
         if let current, current.isIdentical(to: entry) { return .identical }
         let policy = BucketPolicy.of(id.bucket)
         var warning: RejectionReason?
         if policy == .open {
-            if let current, entry.version <= current.version { return .kept }
+            if let current, entry.version < current.version { return .kept }
+            if let current, entry.version == current.version, !settlesTies || !isGreater(entry, than: current)
+            {
+                return .kept
+            }
         } else if let reason = violation(entry, at: id, over: current, policy: policy, liveness: liveness) {
             if configuration.mode == .enforce || policy == .ownerPrefix { return .rejected(reason) }
             warning = reason
@@ -79,6 +91,13 @@ extension Ledger {
         guard let current else { return nil }
         if entry.version < current.version { return .rollback }
         return entry.version == current.version && !wins(entry, over: current) ? .lostTieBreak : nil
+    }
+
+    /// Settles two entries of the same version in a bucket that anyone writes.
+    private func isGreater(_ entry: Entry, than current: Entry) -> Bool {
+        if entry.isDeleted != current.isDeleted { return entry.isDeleted }
+        if entry.value != current.value { return entry.value > current.value }
+        return wins(entry, over: current)
     }
 
     /// Settles two entries of the same version: the greater owner, then the greater signature.

@@ -208,7 +208,7 @@ package struct Replication: Sendable {
 
     private mutating func merge(_ block: Block, from peer: PeerID, _ moment: Moment) -> MergeReport {
         let before = ledger.signaturesVerified
-        let report = ledger.merge(block, at: moment.wall)
+        let report = ledger.merge(block, at: moment.wall, settlesTies: true)
         verifications.charge(peer, ledger.signaturesVerified - before, at: moment.instant)
         counters.entriesAccepted += report.changes.count
         counters.entriesRejected += report.rejections.count
