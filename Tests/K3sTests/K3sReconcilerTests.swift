@@ -393,6 +393,26 @@ struct K3sReconcilerTests {
         _ = send(.changed, at: 8)
         #expect(Self.report(send(.observed(observation), at: 8))?.isVoter == .some(nil))
     }
+
+    @Test("a server that joined is no member that others can count on until the cluster says that it votes")
+    mutating func membershipOfAJoiningServer() throws {
+        let state = try Sample.state(.server(Sample.join()))
+        var observation = PlanTests.settled(state)
+        observation.hasEtcdData = true
+        observation.record = .known(
+            .init(epoch: 1, role: .server, datastore: .etcd, etcdAddress: "10.1.0.11"))
+        _ = send(.desired(state))
+        let effects = send(.observed(observation))
+        #expect(effects.contains(.askMembership(state)))
+        #expect(Self.report(effects)?.isVoter == false, "before it was asked")
+        // K3s has no such condition yet: nothing new, and asked again soon.
+        _ = send(.membership(isVoter: nil), at: 1)
+        #expect(core.nextDeadline == Self.at(6))
+        #expect(send(.tick, at: 6) == [.askMembership(state)])
+        #expect(Self.report(send(.membership(isVoter: true), at: 7))?.isVoter == true)
+        // An API server that does not answer takes no vote away.
+        #expect(send(.membership(isVoter: nil), at: 8).isEmpty)
+    }
 }
 
 extension Plan {

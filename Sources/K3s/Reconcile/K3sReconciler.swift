@@ -123,9 +123,9 @@ package struct K3sReconciler: Sendable {
             guard nextMembership != nil else { return [] }
             let patrol = Self.membershipPatrol
             nextMembership = now + (isVoter == true ? patrol.voter : patrol.learner)
-            self.isVoter = isVoter
+            if isVoter != nil || !isJoiningServer { self.isVoter = isVoter }
             guard var report else { return [] }
-            report.isVoter = isVoter
+            report.isVoter = self.isVoter
             return tell(report)
         case .tick:
             let question = askMembership(at: now)
@@ -218,10 +218,19 @@ package struct K3sReconciler: Sendable {
             desired.role.recorded == .server && !desired.usesExternalDatastore
             && observation.datastore == .etcd && observation.own.activity == .active
         if isMember {
-            if nextMembership == nil { nextMembership = now }
+            if nextMembership == nil {
+                nextMembership = now
+                // The next server, and what hangs on a second one, wait for `EtcdIsVoter`, which K3s tells
+                // some time after it is ready: until then a server that joined is none that others can count on.
+                if isJoiningServer { isVoter = false }
+            }
         } else {
             (nextMembership, isVoter) = (nil, nil)
         }
+    }
+
+    private var isJoiningServer: Bool {
+        if case .server = desired?.role { true } else { false }
     }
 
     // MARK: done

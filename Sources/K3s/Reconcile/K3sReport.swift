@@ -25,7 +25,8 @@ package struct K3sReport: Hashable, Sendable {
     package var warnings: [K3sWarning]
 
     /// Whether this server is a full member of its etcd, not a learner (the Node's condition
-    /// `EtcdIsVoter`, contract/k3s.md §11); nil where it has no etcd or nobody could be asked.
+    /// `EtcdIsVoter`, contract/k3s.md §11); nil where it has no etcd, or where nobody could be asked and it
+    /// did not join: a server that joined is none until it is known to be one.
     package var isVoter: Bool? = nil
     /// Why a healthy server would be restarted, if it had the permission.
     package var wantsRestart: RestartReason? = nil

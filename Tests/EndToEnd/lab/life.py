@@ -33,7 +33,7 @@ class Life:
         self.healed, self.well_since = 0.0, None
         # The node from which the API address was driven by the last fault, if that was its aim.
         self.moved_from = None
-        self.lock, self.stopping = threading.Lock(), threading.Event()
+        self.lock, self.looking, self.stopping = threading.Lock(), threading.Lock(), threading.Event()
         self.pool = concurrent.futures.ThreadPoolExecutor(max_workers=2 * cluster.count)
         self.carriers, self.watcher = None, threading.Thread(target=self.watch, daemon=True)
 
@@ -68,6 +68,11 @@ class Life:
 
     def look(self):
         """One look at all nodes, and everything that must hold at any time."""
+        # One at a time: what a slower look has read is older than what a faster one has judged already.
+        with self.looking:
+            return self.look_at_all()
+
+    def look_at_all(self):
         documents = list(self.pool.map(document_of, self.patients))
         for patient, document in zip(self.patients, documents):
             status = Status(document)
