@@ -130,6 +130,26 @@ struct NodeConfigurationTests {
     }
 
     @Test(
+        "how long a server may be away is a number and a unit",
+        arguments: [
+            ("1m", 60), ("90s", 90), ("24h", 86_400), ("7d", 604_800), ("365d", 31_536_000), ("''", nil),
+            ("~", nil),
+        ] as [(String, Int64?)])
+    func replaceAfter(text: String, seconds: Int64?) throws {
+        let block = "p2p: {network_token: \(Tokens.valid), auto: {ha: {replace_after: \(text)}}}"
+        #expect(try configuration(block).p2p?.replaceServersAfter == seconds.map { .seconds($0) })
+    }
+
+    @Test(
+        "a duration that is none, or out of reason, is refused",
+        arguments: ["59s", "366d", "1w", "m", "-5m", "1.5h", "1 h", "60", "99999999999999999999d", "1h30m"])
+    func badReplaceAfter(text: String) throws {
+        let block = "p2p: {network_token: \(Tokens.valid), auto: {ha: {replace_after: '\(text)'}}}"
+        let failure = #expect(throws: ConfigurationFailure.self) { try configuration(block) }
+        #expect(failure?.problems.first?.keyPath == "p2p.auto.ha.replace_after")
+    }
+
+    @Test(
         "a wrong value is refused with its place, what was found and what is accepted",
         arguments: [
             (

@@ -44,6 +44,10 @@ class HighAvailabilityTests(unittest.TestCase):
                 lambda node=node: f"https://{ADDRESS}:6443" in (node.read(DROP_IN) or ""),
                 "every node to join at the API address, the founder too", 60)
 
+        # Before the third is a full member of etcd, the loss of one of two would take its quorum.
+        self.cluster.wait(
+            lambda: all(status.own.get("state") == "ready" for status in self.cluster.statuses()), "all ready", 60)
+
     def test_02_the_api_address_moves_when_its_holder_loses_power(self):
         nodes = self.cluster.nodes
         self.cluster.wait(lambda: len(self.holders(nodes)) == 1, "one holder of the API address", 30)
@@ -54,6 +58,16 @@ class HighAvailabilityTests(unittest.TestCase):
             os.kill(process, signal.SIGKILL)
         self.cluster.wait(lambda: len(self.holders(others)) == 1, "another holder of the API address", 15)
         self.cluster.wait(lambda: agent.k3s_nodes(ADDRESS) is not None, "the API to answer there", 15)
+
+    def test_03_a_server_that_stays_away_is_replaced_where_that_is_asked_for(self):
+        nodes = [node for node in self.cluster.nodes if node.status()]
+        self.assertEqual(len(nodes), 3, "one lost power in the test before")
+        self.assertEqual(self.roles().count("worker"), 1)
+        processes = [node.process.pid for node in nodes]
+        for node in nodes:
+            node.write("oem/90_custom.yaml", node.read("oem/90_custom.yaml") + "      replace_after: 1m\n")
+        self.cluster.wait(lambda: "worker" not in self.roles(), "the agent to serve", 150)
+        self.assertEqual([node.process.pid for node in nodes], processes, "no agent was started again")
 
 
 class MigrationTests(unittest.TestCase):

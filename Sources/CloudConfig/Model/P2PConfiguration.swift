@@ -1,7 +1,7 @@
 package import MeshNetwork
 
-/// The block `p2p` (contract/kairos.md §1.1), with this agent's own keys `bootstrap_peers`, `vpn.address`
-/// and `vpn.api_address`.
+/// The block `p2p` (contract/kairos.md §1.1), with this agent's own keys `bootstrap_peers`, `vpn.address`,
+/// `vpn.api_address` and `auto.ha.replace_after`.
 package struct P2PConfiguration: Equatable, Sendable {
     /// The role that `p2p.role` forces.
     package enum Role: String, Hashable, Sendable, CaseIterable {
@@ -40,6 +40,8 @@ package struct P2PConfiguration: Equatable, Sendable {
     package var masterNodes: Int?
     /// `auto.ha.external_db`: a connection string, with a password as a rule.
     package var externalDatabase: SecretString?
+    /// `auto.ha.replace_after`: how long a server may be away until another takes its place; nil: for ever.
+    package var replaceServersAfter: Duration?
     /// Multiaddrs of peers to dial without having discovered them: `bootstrap_peers` and then those of
     /// `EDGEVPNBOOTSTRAPPEERS`, each once.
     package var bootstrapPeers: [String] = []
@@ -47,6 +49,9 @@ package struct P2PConfiguration: Equatable, Sendable {
     package var vpn = VPNConfiguration()
 
     package init() {}
+
+    /// What `auto.ha.replace_after` accepts: a reboot is no loss, and for ever is said by leaving it out.
+    package static let replacement = Duration.seconds(60)...Duration.seconds(365 * 86_400)
 
     // MARK: derived (contract/kairos.md §1.1)
 
@@ -85,6 +90,11 @@ package struct P2PConfiguration: Equatable, Sendable {
                 highAvailabilityEnable = ha.boolean("enable")
                 masterNodes = ha.integer("master_nodes", in: 1...100, zeroIsUnset: true)
                 externalDatabase = ha.secret("external_db").flatMap { $0.isEmpty ? nil : $0 }
+                replaceServersAfter = ha.parsed(
+                    "replace_after",
+                    accepted:
+                        "\(WrittenDuration.example), from 1m to 365d, or nothing to keep a server's place,"
+                ) { WrittenDuration.parse($0).flatMap { Self.replacement.contains($0) ? $0 : nil } }
                 ha.warnAboutUnknownKeys()
             }
             auto.warnAboutUnknownKeys()

@@ -182,7 +182,7 @@ package struct NodeCore: Sendable {
     package var nextDeadline: Instant? {
         [
             claim.nextDeadline, election.nextDeadline, publisher.nextDeadline,
-            absences.nextDeadline(after: absenceLimits), leaseRetry?.at, tokenRetry,
+            absences.nextDeadline, leaseRetry?.at, tokenRetry,
             reservationIsOver ? nil : reservedSince.map { $0 + Self.longestReservation },
         ].compactMap { $0 }.min()
     }
@@ -312,10 +312,11 @@ package struct NodeCore: Sendable {
     // MARK: what follows from the parts
 
     private mutating func settle(at moment: Moment, _ effects: inout [Effect]) {
-        absences.update(watched: watchedForAbsence, present: connected, at: moment.instant)
+        absences.update(
+            watched: watchedForAbsence, present: connected, limit: absenceLimits, at: moment.instant)
         // What is done is not wished for again: a forgotten node that comes back is taken back.
         if let decree = election.decree { operatorForgets.subtract(decree.forgotten) }
-        let wishes = self.wishes(at: moment.instant)
+        let wishes = self.wishes()
         if wishes != lastWishes {
             lastWishes = wishes
             electionStep(.wishes(wishes), at: moment.instant, &effects)
@@ -438,12 +439,10 @@ package struct NodeCore: Sendable {
 
     // MARK: wishes
 
-    private func wishes(at now: Instant) -> ElectionWishes {
+    private func wishes() -> ElectionWishes {
         guard let decree = election.decree else { return ElectionWishes() }
         var forget = operatorForgets
-        for peer in absences.absent(longerThan: absenceLimits, at: now) where mayBeForgotten(peer, decree) {
-            forget.insert(peer)
-        }
+        for peer in absences.absent where mayBeForgotten(peer, decree) { forget.insert(peer) }
         return ElectionWishes(
             founderIsReady: plan.role == .founder && serves,
             additionalServers: configuration.highAvailability ? configuration.additionalServers : nil,

@@ -326,7 +326,9 @@ struct Composition: Sendable {
             configuration: .init(
                 identity: identity, uuid: machine.uuid, name: machine.hostName, networkID: settings.networkID,
                 scope: scope, forcedRole: settings.forcedRole, highAvailability: settings.highAvailability,
-                additionalServers: settings.additionalServers, freesRolesAfter: settings.freesRolesAfter,
+                additionalServers: settings.additionalServers,
+                replacesServersAfter: settings.replacesServersAfter,
+                freesRolesAfter: settings.freesRolesAfter,
                 apiAddress: settings.claim.apiAddress, fixedToken: settings.fixedToken,
                 runsK3s: settings.runsK3s),
             claim: claim, election: election, joinToken: joinToken)

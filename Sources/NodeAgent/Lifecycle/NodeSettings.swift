@@ -14,6 +14,8 @@ package struct NodeSettings: Sendable {
     package let forcedRole: ForcedRole?
     package let highAvailability: Bool
     package let additionalServers: Int
+    /// How long a server may be away until another takes its place; nil: for ever.
+    package let replacesServersAfter: Duration?
     /// How long any node may be away until its role is freed; nil: for ever.
     package let freesRolesAfter: Duration?
     package let runsK3s: Bool
@@ -56,6 +58,7 @@ package struct NodeSettings: Sendable {
         forcedRole = p2p.role.map { $0 == .master ? .master : .worker }
         highAvailability = p2p.isHighlyAvailable
         additionalServers = p2p.additionalServers
+        replacesServersAfter = p2p.isHighlyAvailable ? p2p.replaceServersAfter : nil
         // For how long stock tools believe an advertisement (contract/kairos.md §4.2).
         freesRolesAfter = p2p.dynamicRoles ? .seconds(900) : nil
         runsK3s = p2p.electsRoles
@@ -99,7 +102,8 @@ package struct NodeSettings: Sendable {
     var live: NodeCore.LiveSettings {
         NodeCore.LiveSettings(
             forcedRole: forcedRole, quorum: quorum, highAvailability: highAvailability,
-            additionalServers: additionalServers, freesRolesAfter: freesRolesAfter)
+            additionalServers: additionalServers, replacesServersAfter: replacesServersAfter,
+            freesRolesAfter: freesRolesAfter)
     }
 
     private static func claim(of p2p: P2PConfiguration) throws(AddressError) -> AddressClaim.Configuration {
@@ -133,6 +137,11 @@ package struct NodeSettings: Sendable {
             unused.append(
                 "p2p.disable_dht is false, but nodes are found by multicast and p2p.bootstrap_peers only: set it to true"
             )
+        }
+        if p2p.replaceServersAfter != nil, !p2p.isHighlyAvailable {
+            unused.append(
+                "p2p.auto.ha.replace_after has no effect: the cluster has one server, which nobody can replace; set"
+                    + " p2p.auto.ha.master_nodes")
         }
         if p2p.dns { unused.append("p2p.dns has no effect: there is no DNS server in this version") }
         if configuration.kubeVIP.isEnabled, p2p.vpn.carriesKubernetes {

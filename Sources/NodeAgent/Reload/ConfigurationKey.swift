@@ -48,6 +48,7 @@ struct ConfigurationKey: Sendable {
             .open("p2p.bootstrap_peers", .live) { $0.mesh.bootstrapPeers },
             .open("p2p.auto.ha.enable", .live) { $0.mesh.highAvailabilityEnable },
             .open("p2p.auto.ha.master_nodes", .live) { $0.mesh.masterNodes },
+            .open("p2p.auto.ha.replace_after", .live) { $0.mesh.replaceServersAfter },
             ConfigurationKey(
                 path: "p2p.auto.ha.external_db", use: .live,
                 differs: { $0.mesh.externalDatabase != $1.mesh.externalDatabase },
