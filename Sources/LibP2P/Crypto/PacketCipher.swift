@@ -39,7 +39,9 @@ package final class PacketCipher: @unchecked Sendable {
         nonce.deallocate()
     }
 
-    private func begin(_ counter: UInt64) -> Bool {
+    /// Starts a message that is given in pieces: `update` for each, then `finish`. As for `seal`, a counter must
+    /// never be used twice under one key.
+    package func begin(_ counter: UInt64) -> Bool {
         UnsafeMutableRawPointer(nonce).storeBytes(of: counter.bigEndian, toByteOffset: 4, as: UInt64.self)
         return EVP_CipherInit_ex(context, nil, nil, nil, nonce, -1) == 1
     }
@@ -68,6 +70,51 @@ package final class PacketCipher: @unchecked Sendable {
             EVP_CIPHER_CTX_ctrl(context, EVP_CTRL_AEAD_SET_TAG, Int32(Self.tagLength), bytes + count) == 1,
             EVP_CipherUpdate(context, bytes, &written, bytes, Int32(clamping: count)) == 1,
             EVP_CipherFinal_ex(context, bytes + count, &written) == 1
+        else {
+            ERR_clear_error()
+            return false
+        }
+        return true
+    }
+
+    /// Encrypts or decrypts the next `count` bytes of the message; the two places are the same or do not overlap.
+    /// Pieces of whole blocks of 16 bytes are the fastest. False when libcrypto fails.
+    package func update(_ source: UnsafeRawPointer, into target: UnsafeMutableRawPointer, count: Int) -> Bool
+    {
+        var written: Int32 = 0
+        guard
+            EVP_CipherUpdate(
+                context, target.assumingMemoryBound(to: UInt8.self), &written,
+                source.assumingMemoryBound(to: UInt8.self), Int32(clamping: count)) == 1
+        else {
+            ERR_clear_error()
+            return false
+        }
+        return true
+    }
+
+    /// Ends a message that was sealed in pieces and writes its 16 bytes of tag. False when libcrypto fails.
+    package func finishSealing(tag: UnsafeMutableRawPointer) -> Bool {
+        var (written, none) = (Int32(0), UInt8(0))
+        guard EVP_CipherFinal_ex(context, &none, &written) == 1,
+            EVP_CIPHER_CTX_ctrl(context, EVP_CTRL_AEAD_GET_TAG, Int32(Self.tagLength), tag) == 1
+        else {
+            ERR_clear_error()
+            return false
+        }
+        return true
+    }
+
+    /// Ends a message that was opened in pieces. False when it is not authentic; what was decrypted is worth
+    /// nothing then.
+    package func finishOpening(tag: UnsafeRawPointer) -> Bool {
+        var (written, none) = (Int32(0), UInt8(0))
+        // libcrypto takes the tag as mutable and only reads it.
+        guard
+            EVP_CIPHER_CTX_ctrl(
+                context, EVP_CTRL_AEAD_SET_TAG, Int32(Self.tagLength), UnsafeMutableRawPointer(mutating: tag))
+                == 1,
+            EVP_CipherFinal_ex(context, &none, &written) == 1
         else {
             ERR_clear_error()
             return false

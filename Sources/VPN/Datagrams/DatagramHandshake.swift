@@ -3,7 +3,7 @@ internal import LibP2P
 /// What each end says on a stream of `/kairos/datagram/1.0.0`, and what follows from it.
 ///
 /// ```
-/// length of the rest (1 byte: 42) │ version (1) │ ciphers (1) │ UDP port (2) │ MTU (2) │ receiver index (4) │ key (32)
+/// length of the rest (1 byte: 42) │ version (1) │ abilities (1) │ UDP port (2) │ MTU (2) │ receiver index (4) │ key (32)
 /// ```
 ///
 /// Integers are big-endian. The opener names every cipher that it takes, the answer the one that is used.
@@ -12,8 +12,9 @@ struct DatagramHello: Hashable, Sendable {
     /// The length of the message behind its length byte.
     static let length = 42
 
-    /// Bits of `PacketCipher.Algorithm`.
-    var ciphers: UInt8
+    /// The four lower bits: those of `PacketCipher.Algorithm`. The four upper ones: what the sender of the hello
+    /// takes in blocks.
+    private var abilities: UInt8
     var port: UInt16
     var mtu: UInt16
     /// What the sender of the hello wants to see in datagrams to it.
@@ -21,16 +22,28 @@ struct DatagramHello: Hashable, Sendable {
     /// An X25519 key that is used once.
     var publicKey: [UInt8]
 
+    /// Bits of `PacketCipher.Algorithm`.
+    var ciphers: UInt8 {
+        get { abilities & 15 }
+        set { abilities = abilities & 0xf0 | newValue & 15 }
+    }
+
+    /// The super-packets that the sender of the hello takes as blocks.
+    var blocks: OffloadCapabilities { OffloadCapabilities(rawValue: abilities >> 4) }
+
     /// The message with its length byte.
     var bytes: [UInt8] {
-        var bytes: [UInt8] = [UInt8(Self.length), Self.version, ciphers]
+        var bytes: [UInt8] = [UInt8(Self.length), Self.version, abilities]
         for value in [port, mtu] { bytes += [UInt8(value >> 8), UInt8(value & 255)] }
         bytes += [24, 16, 8, 0].map { UInt8(truncatingIfNeeded: index >> $0) }
         return bytes + publicKey
     }
 
-    init(ciphers: UInt8, port: UInt16, mtu: UInt16, index: UInt32, publicKey: [UInt8]) {
-        self.ciphers = ciphers
+    init(
+        ciphers: UInt8, blocks: OffloadCapabilities = [], port: UInt16, mtu: UInt16, index: UInt32,
+        publicKey: [UInt8]
+    ) {
+        self.abilities = ciphers & 15 | blocks.rawValue << 4
         self.port = port
         self.mtu = mtu
         self.index = index
@@ -40,7 +53,7 @@ struct DatagramHello: Hashable, Sendable {
     /// Reads a message behind its length byte; nil when it is none of this version, or has no port or index.
     init?(_ bytes: [UInt8]) {
         guard bytes.count == Self.length, bytes[0] == Self.version else { return nil }
-        ciphers = bytes[1]
+        abilities = bytes[1]
         port = UInt16(bytes[2]) << 8 | UInt16(bytes[3])
         mtu = UInt16(bytes[4]) << 8 | UInt16(bytes[5])
         index = bytes[6..<10].reduce(0) { $0 << 8 | UInt32($1) }

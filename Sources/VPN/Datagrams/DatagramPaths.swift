@@ -12,12 +12,16 @@ final class DatagramPaths: Sendable {
     /// How many handshakes of one peer are answered in `handshakePeriod`.
     private static let handshakesPerPeriod = 8
     private static let handshakePeriod = Duration.seconds(30)
+    /// How often a peer is told at most that its blocks get lost.
+    private static let lossInterval = Duration.milliseconds(100)
 
     private let host: any Host
     private let time: any TimeSource
     private let socket: DatagramSocket
     private let subnet: VirtualSubnet
     private let mtu: UInt16
+    /// The super-packets that the device takes.
+    private let capabilities: OffloadCapabilities
     private let logger: Logger
     private let configuration: DatagramPathCore.Configuration
     /// Says that `paths` has changed; called without a lock held.
@@ -33,15 +37,27 @@ final class DatagramPaths: Sendable {
         var candidate: DatagramEndpoint
         /// The number of the last probe, and where it went.
         var probe: (number: UInt64, to: DatagramEndpoint)?
+        /// When the peer was last told that a block of it was lost.
+        var toldLoss: Instant?
     }
 
     private struct Peer {
         var core: DatagramPathCore
+        var blocks = BlockPolicy()
         var entries: [UInt32: Entry] = [:]
         var path: DatagramPath?
         var streamUsed = false
         var answered = 0
         var answeredSince = Instant.zero
+
+        /// When something is to be done for the peer.
+        var nextDeadline: Instant? {
+            [core.nextDeadline, blocks.nextDeadline].compactMap { $0 }.min()
+        }
+
+        func applyBlocks() {
+            for entry in entries.values { entry.session.sealsBlocks.store(blocks.isOpen, ordering: .relaxed) }
+        }
     }
 
     private struct State {
@@ -53,7 +69,8 @@ final class DatagramPaths: Sendable {
 
     init(
         host: any Host, time: any TimeSource, socket: DatagramSocket, subnet: VirtualSubnet, mtu: UInt16,
-        logger: Logger, configuration: DatagramPathCore.Configuration = .init(),
+        capabilities: OffloadCapabilities, logger: Logger,
+        configuration: DatagramPathCore.Configuration = .init(),
         connectionInfo: @escaping @Sendable (ConnectionID) -> ConnectionInfo?,
         onChange: @escaping @Sendable () -> Void
     ) {
@@ -62,6 +79,7 @@ final class DatagramPaths: Sendable {
         self.socket = socket
         self.subnet = subnet
         self.mtu = mtu
+        self.capabilities = capabilities
         self.logger = logger
         self.configuration = configuration
         self.connectionInfo = connectionInfo
@@ -139,7 +157,34 @@ final class DatagramPaths: Sendable {
             guard isOutside(from) else { return }
             let (peer, _) = find(index) { $0.candidate = from }
             if let peer { receive(.moved(index: index), from: peer) }
+        case .lostBlock(let index): tellLoss(index)
+        case .blockLost(let index): pauseBlocks(index)
         }
+    }
+
+    /// Tells the peer that blocks of it get lost, not more often than it could heed.
+    private func tellLoss(_ index: UInt32) {
+        let now = time.now()
+        var isDue = false
+        let (_, entry) = find(index) { entry in
+            if let told = entry.toldLoss, now - told < Self.lossInterval { return }
+            entry.toldLoss = now
+            isDue = true
+        }
+        guard isDue, let entry else { return }
+        send(entry.session, kind: DatagramFormat.blockLost, number: 0, to: entry.candidate)
+    }
+
+    /// The peer has lost a block of ours.
+    private func pauseBlocks(_ index: UInt32) {
+        let now = time.now()
+        state.withLock { state in
+            guard let peer = state.owners[index], var record = state.peers[peer] else { return }
+            record.blocks.lost(at: now)
+            record.applyBlocks()
+            state.peers[peer] = record
+        }
+        scheduleTimer(at: now)
     }
 
     /// The session's entry, after `change`.
@@ -239,7 +284,7 @@ final class DatagramPaths: Sendable {
 
     private func scheduleTimer(at now: Instant) {
         let wanted = state.withLock { state -> Instant? in
-            guard let deadline = state.peers.values.compactMap(\.core.nextDeadline).min() else { return nil }
+            guard let deadline = state.peers.values.compactMap(\.nextDeadline).min() else { return nil }
             if let timer = state.timer, timer <= deadline { return nil }
             state.timer = deadline
             return deadline
@@ -256,6 +301,11 @@ final class DatagramPaths: Sendable {
             state.timer = nil
             var due: [(PeerID, [DatagramPathCore.Effect])] = []
             for (peer, var record) in state.peers {
+                if let deadline = record.blocks.nextDeadline, deadline <= now {
+                    record.blocks.tick(at: now)
+                    record.applyBlocks()
+                    state.peers[peer] = record
+                }
                 guard let deadline = record.core.nextDeadline, deadline <= now else { continue }
                 var use = DatagramPathCore.Use()
                 use.stream = record.streamUsed
@@ -276,7 +326,9 @@ final class DatagramPaths: Sendable {
     // MARK: - keys
 
     private func hello(ciphers: UInt8, index: UInt32, _ pair: X25519.KeyPair) -> DatagramHello {
-        DatagramHello(ciphers: ciphers, port: socket.port, mtu: mtu, index: index, publicKey: pair.publicKey)
+        DatagramHello(
+            ciphers: ciphers, blocks: capabilities, port: socket.port, mtu: mtu, index: index,
+            publicKey: pair.publicKey)
     }
 
     /// The ciphers that this machine takes: AES only where the processor computes it.
@@ -365,12 +417,14 @@ final class DatagramPaths: Sendable {
                 peer: peer, localIndex: own.index, remoteIndex: remote.index,
                 maximumPacket: Int(min(own.mtu, remote.mtu)),
                 sendKey: isInitiator ? keys.fromInitiator : keys.fromResponder,
-                receiveKey: isInitiator ? keys.fromResponder : keys.fromInitiator, algorithm: algorithm)
+                receiveKey: isInitiator ? keys.fromResponder : keys.fromInitiator, algorithm: algorithm,
+                blocks: remote.blocks)
         else { return false }
         let isNew = state.withLock { state in
             guard state.peers[peer] != nil, state.owners[own.index] == nil else { return false }
             state.owners[own.index] = peer
             state.peers[peer]?.entries[own.index] = Entry(session: session, candidate: candidate)
+            state.peers[peer]?.applyBlocks()
             publishSessions(state)
             return true
         }

@@ -19,6 +19,10 @@ final class DatagramReceiver: Sendable {
         case echo(index: UInt32, number: UInt64, from: DatagramEndpoint)
         /// An authentic packet came from another address than the path's.
         case moved(index: UInt32, from: DatagramEndpoint)
+        /// A block of the peer did not come whole.
+        case lostBlock(index: UInt32)
+        /// The peer says so of one of ours.
+        case blockLost(index: UInt32)
     }
 
     /// How many bundles are read before what is held is given to the device.
@@ -85,6 +89,11 @@ final class DatagramReceiver: Sendable {
                     var offset = 0
                     while offset < count {
                         let length = min(segment, count - offset)
+                        let rest = UnsafeRawBufferPointer(rebasing: buffer[offset..<count])
+                        if let part = DatagramPart(UnsafeRawBufferPointer(rebasing: rest[..<length])) {
+                            offset += work.take(part, rest, segment: segment, from: from, table)
+                            continue
+                        }
                         work.take(
                             UnsafeMutableRawBufferPointer(rebasing: buffer[offset..<(offset + length)]),
                             from: from,
@@ -107,6 +116,12 @@ final class DatagramReceiver: Sendable {
         let counters: PacketCounters
         let onControl: @Sendable (Event) -> Void
         var coalescer: PacketCoalescer
+        var assembler = BlockAssembler()
+        /// Where blocks are opened.
+        let opened = UnsafeMutableRawBufferPointer.allocate(
+            byteCount: DatagramFormat.maximumBlock, alignment: 64)
+        /// The session of which a block was lost in this turn.
+        var lostBlock: UInt32?
         var packets = 0
         var bytes = 0
         var refused = 0
@@ -124,7 +139,69 @@ final class DatagramReceiver: Sendable {
             self.coalescer = PacketCoalescer(capabilities: device.capabilities)
         }
 
-        func deallocate() { coalescer.deallocate() }
+        func deallocate() {
+            coalescer.deallocate()
+            assembler.deallocate()
+            opened.deallocate()
+        }
+
+        /// Takes `part`, with which `rest` starts, and what follows of its block; returns how many bytes that were.
+        mutating func take(
+            _ part: DatagramPart, _ rest: UnsafeRawBufferPointer, segment: Int, from: DatagramEndpoint,
+            _ table: SessionTable
+        ) -> Int {
+            let length = min(segment, rest.count)
+            guard let start = rest.baseAddress, let session = table.sessions[part.index],
+                session.window.accepts(part.counter & ~DatagramFormat.blockFlag)
+            else {
+                counters.dropped(.notAuthentic)
+                return length
+            }
+            let header = DatagramFormat.partHeaderLength
+            if let whole = part.wholeBlock(in: rest, segment: segment) {
+                open(
+                    start + header, stride: segment, piece: segment - header,
+                    count: whole - (part.last + 1) * header,
+                    part, session, from)
+                return whole
+            }
+            let piece = UnsafeRawBufferPointer(rebasing: rest[header..<length])
+            var lost: UInt32?
+            let block = assembler.add(part, piece: piece) { lost = $0 }
+            if let lost { lostBlock = lost }
+            if let block {
+                open(
+                    block.bytes, stride: block.piece, piece: block.piece, count: block.count, part, session,
+                    from)
+            }
+            return length
+        }
+
+        private mutating func open(
+            _ pieces: UnsafeRawPointer, stride: Int, piece: Int, count: Int, _ part: DatagramPart,
+            _ session: DatagramSession, _ from: DatagramEndpoint
+        ) {
+            guard
+                let length = session.openBlock(
+                    pieces, stride: stride, piece: piece, count: count, counter: part.counter, into: opened)
+            else { return counters.dropped(.notAuthentic) }
+            assembler.passed(index: part.index, counter: part.counter & ~DatagramFormat.blockFlag) {
+                lostBlock = $0
+            }
+            let framed = UnsafeRawBufferPointer(rebasing: opened[..<length])
+            guard length > VirtioNetHeader.size, let header = VirtioNetHeader(framed),
+                device.capabilities.isSuperset(of: header.required)
+            else { return counters.dropped(.malformedOffload) }
+            do throws(DropReason) {
+                _ = try admit(
+                    UnsafeRawBufferPointer(rebasing: framed[VirtioNetHeader.size...]), header, session, from)
+                // What came before is not to be overtaken.
+                flush()
+                if !device.write(framed) { refused += 1 }
+            } catch {
+                counters.dropped(error)
+            }
+        }
 
         mutating func take(
             _ datagram: UnsafeMutableRawBufferPointer, from: DatagramEndpoint, _ table: SessionTable
@@ -146,6 +223,7 @@ final class DatagramReceiver: Sendable {
                 onControl(.probe(index: session.localIndex, number: number(body), from: from))
             case DatagramFormat.echo where body.count >= 8:
                 onControl(.echo(index: session.localIndex, number: number(body), from: from))
+            case DatagramFormat.blockLost: onControl(.blockLost(index: session.localIndex))
             // Kinds of later versions.
             default: counters.dropped(.malformed)
             }
@@ -159,19 +237,8 @@ final class DatagramReceiver: Sendable {
             _ bytes: UnsafeRawBufferPointer, _ header: VirtioNetHeader, _ session: DatagramSession,
             _ from: DatagramEndpoint
         ) {
-            let table = routing.latest()
             do throws(DropReason) {
-                let parsed = try IPv4Packet.parse(bytes).get()
-                if let objection = table.objection(to: parsed, from: session.peer) { throw objection }
-                guard header.fits(parsed, count: bytes.count) else { throw .malformedOffload }
-                if let path = table.path(to: parsed.source), path.session === session, path.endpoint != from,
-                    reported != from
-                {
-                    reported = from
-                    onControl(.moved(index: session.localIndex, from: from))
-                }
-                packets += 1
-                self.bytes += bytes.count
+                let parsed = try admit(bytes, header, session, from)
                 let device = device
                 var refused = 0
                 coalescer.add(bytes, parsed, header) { if !device.write($0) { refused += 1 } }
@@ -181,12 +248,39 @@ final class DatagramReceiver: Sendable {
             }
         }
 
-        mutating func finishTurn() {
+        /// Checks that an authentic packet is the peer's and for us, and counts it.
+        private mutating func admit(
+            _ bytes: UnsafeRawBufferPointer, _ header: VirtioNetHeader, _ session: DatagramSession,
+            _ from: DatagramEndpoint
+        ) throws(DropReason) -> IPv4Packet {
+            let table = routing.latest()
+            let parsed = try IPv4Packet.parse(bytes).get()
+            if let objection = table.objection(to: parsed, from: session.peer) { throw objection }
+            guard header.fits(parsed, count: bytes.count) else { throw .malformedOffload }
+            if let path = table.path(to: parsed.source), path.session === session, path.endpoint != from,
+                reported != from
+            {
+                reported = from
+                onControl(.moved(index: session.localIndex, from: from))
+            }
+            packets += 1
+            self.bytes += bytes.count
+            return parsed
+        }
+
+        private mutating func flush() {
             let device = device
-            var refused = refused
+            var refused = 0
             coalescer.flush { if !device.write($0) { refused += 1 } }
-            self.refused = 0
+            self.refused += refused
+        }
+
+        mutating func finishTurn() {
+            flush()
+            if let lostBlock { onControl(.lostBlock(index: lostBlock)) }
+            lostBlock = nil
             if refused > 0 { counters.dropped(.deviceRefused, count: refused) }
+            refused = 0
             guard packets > 0 else { return }
             counters.received(packets: packets, bytes: bytes)
             packets = 0

@@ -40,10 +40,10 @@ struct DatagramSender {
             ? ip + Int(packet[ip + 12] >> 4) * 4 : ip + 8
     }
 
-    /// Takes a packet for which `fits` holds.
+    /// Takes a packet, and `framed`, the same with its virtio-net header before it, for which `fits` holds.
     mutating func send(
-        _ header: VirtioNetHeader, _ packet: UnsafeRawBufferPointer, _ parsed: IPv4Packet,
-        on path: DatagramPath
+        _ header: VirtioNetHeader, _ packet: UnsafeRawBufferPointer, framed: UnsafeRawBufferPointer,
+        _ parsed: IPv4Packet, on path: DatagramPath
     ) throws(DropReason) {
         guard header.fits(parsed, count: packet.count), let start = packet.baseAddress else {
             throw .malformedOffload
@@ -65,7 +65,27 @@ struct DatagramSender {
                 partial: isPartial ? (header.checksumStart, header.checksumOffset) : nil)
             return
         }
-        try cut(header, packet, parsed, on: path)
+        guard path.session.sealsBlock(header, count: framed.count) else {
+            return try cut(header, packet, parsed, on: path)
+        }
+        try sendBlock(framed, on: path)
+    }
+
+    /// Sends a super-packet as a block of its own.
+    private mutating func sendBlock(_ framed: UnsafeRawBufferPointer, on path: DatagramPath)
+        throws(DropReason)
+    {
+        sendBundle()
+        guard let total = path.session.sealBlock(framed, into: arena) else { throw .noPath }
+        let part = path.session.pieceLength + DatagramFormat.partHeaderLength
+        let most = part * min(DatagramFormat.maximumSegments, DatagramFormat.maximumBundle / part)
+        var offset = 0
+        while offset < total {
+            let length = min(most, total - offset)
+            hand(UnsafeRawBufferPointer(start: arena + offset, count: length), segment: part, on: path)
+            offset += length
+        }
+        path.noteUse()
     }
 
     /// Cuts a super-packet, whose checksums stay partial: the tag protects them better.
@@ -157,25 +177,29 @@ struct DatagramSender {
 
     private mutating func sendBundle() {
         guard count > 0, let path else { return }
-        var error = path.socket.send(
-            UnsafeRawBufferPointer(start: arena, count: count), segment: segmentSize, to: path.endpoint)
-        if error == EIO || error == EINVAL || error == EOPNOTSUPP, segments > 1 {
-            // A network card without checksum offload takes no bundles.
-            error = sendSingly(on: path)
-        }
-        // A full buffer is as a full queue of a router; anything else the next look at the path finds out.
-        if error != 0 { counters.dropped(.queueFull, count: segments) }
+        hand(UnsafeRawBufferPointer(start: arena, count: count), segment: segmentSize, on: path)
         path.noteUse()
         count = 0
         segments = 0
     }
 
-    private func sendSingly(on path: DatagramPath) -> Int32 {
+    /// Gives datagrams to the kernel.
+    private func hand(_ bytes: UnsafeRawBufferPointer, segment: Int, on path: DatagramPath) {
+        var error = path.socket.send(bytes, segment: segment, to: path.endpoint)
+        if error == EIO || error == EINVAL || error == EOPNOTSUPP, bytes.count > segment {
+            // A network card without checksum offload takes no bundles.
+            error = sendSingly(bytes, segment: segment, on: path)
+        }
+        // A full buffer is as a full queue of a router; anything else the next look at the path finds out.
+        if error != 0 { counters.dropped(.queueFull, count: (bytes.count + segment - 1) / segment) }
+    }
+
+    private func sendSingly(_ bytes: UnsafeRawBufferPointer, segment: Int, on path: DatagramPath) -> Int32 {
         var (offset, last) = (0, Int32(0))
-        while offset < count {
-            let length = min(segmentSize, count - offset)
+        while offset < bytes.count {
+            let length = min(segment, bytes.count - offset)
             let error = path.socket.send(
-                UnsafeRawBufferPointer(start: arena + offset, count: length), segment: length,
+                UnsafeRawBufferPointer(rebasing: bytes[offset..<(offset + length)]), segment: length,
                 to: path.endpoint)
             if error != 0 { last = error }
             offset += length

@@ -54,11 +54,16 @@ final class DatagramSession: @unchecked Sendable {
     private let counter: Atomic<UInt64>
     let hasSent = Atomic<Bool>(false)
     let hasReceived = Atomic<Bool>(false)
+    /// The super-packets that the peer takes as blocks.
+    let blocks: OffloadCapabilities
+    /// Whether the path loses so little that super-packets go as blocks.
+    let sealsBlocks = Atomic<Bool>(true)
 
     /// Nil when libcrypto does not offer the algorithm.
     init?(
         peer: PeerID, localIndex: UInt32, remoteIndex: UInt32, maximumPacket: Int, sendKey: SecretBytes,
-        receiveKey: SecretBytes, algorithm: PacketCipher.Algorithm, firstCounter: UInt64 = 0
+        receiveKey: SecretBytes, algorithm: PacketCipher.Algorithm, blocks: OffloadCapabilities = [],
+        firstCounter: UInt64 = 0
     ) {
         guard let device = PacketCipher(key: sendKey, algorithm: algorithm, seals: true),
             let control = PacketCipher(key: sendKey, algorithm: algorithm, seals: true),
@@ -68,6 +73,7 @@ final class DatagramSession: @unchecked Sendable {
         self.localIndex = localIndex
         self.remoteIndex = remoteIndex
         self.maximumPacket = maximumPacket
+        self.blocks = blocks
         self.deviceCipher = device
         self.openCipher = open
         self.controlCipher = Mutex(control)
@@ -99,9 +105,10 @@ final class DatagramSession: @unchecked Sendable {
         return DatagramFormat.headerLength + count + PacketCipher.tagLength
     }
 
-    /// A probe or an echo, as long as the largest packet so that its way is proven for all.
+    /// A probe or an echo is as long as the largest packet, so that its way is proven for all; others are short.
     func control(kind: UInt8, number: UInt64) -> [UInt8]? {
-        let count = DatagramFormat.innerHeaderLength + max(8, maximumPacket)
+        let isProof = kind == DatagramFormat.probe || kind == DatagramFormat.echo
+        let count = DatagramFormat.innerHeaderLength + (isProof ? max(8, maximumPacket) : 8)
         var bytes = [UInt8](repeating: 0, count: DatagramFormat.headerLength + count + PacketCipher.tagLength)
         return bytes.withUnsafeMutableBytes { buffer -> Bool in
             guard let start = buffer.baseAddress else { return false }

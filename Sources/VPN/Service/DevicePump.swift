@@ -94,7 +94,7 @@ final class DevicePump: Sendable {
         do throws(DropReason) {
             let parsed = try IPv4Packet.parse(packet).get()
             if let path = table.path(to: parsed.destination), DatagramSender.fits(header, packet, on: path) {
-                return try sender.send(header, packet, parsed, on: path)
+                return try sender.send(header, packet, framed: bytes, parsed, on: path)
             }
             link = try table.route(parsed).get()
         } catch {

@@ -327,7 +327,7 @@ package final class VPNService: Sendable {
             let socket = try openSocket()
             let paths = DatagramPaths(
                 host: context.host, time: context.time, socket: socket, subnet: configuration.subnet,
-                mtu: configuration.mtu, logger: logger,
+                mtu: configuration.mtu, capabilities: device.capabilities, logger: logger,
                 connectionInfo: { [weak self] id in self?.state.withLock { $0.connections[id]?.1 } }
             ) { [weak self] in
                 guard let self else { return }

@@ -99,6 +99,11 @@ struct DatagramSessionTests {
         let bytes = hello.bytes
         #expect(bytes.prefix(11) == [42, 1, 3, 0x0f, 0xa1, 0x05, 0x8c, 1, 2, 3, 4])
         #expect(DatagramHello(Array(bytes.dropFirst())) == hello)
+        let withBlocks = DatagramHello(
+            ciphers: 1, blocks: [.tcpSegmentation, .udpSegmentation], port: 4001, mtu: 1420, index: 1,
+            publicKey: hello.publicKey)
+        #expect(withBlocks.bytes[2] == 0x61 && withBlocks.ciphers == 1)
+        #expect(withBlocks.blocks == [.tcpSegmentation, .udpSegmentation] && hello.blocks == [])
         #expect(DatagramHello(Array(bytes.dropFirst().dropLast())) == nil)
         for (place, value) in [(0, UInt8(2)), (2, 0), (4, 0)] {
             var changed = Array(bytes.dropFirst())

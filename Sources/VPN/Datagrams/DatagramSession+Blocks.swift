@@ -1,0 +1,77 @@
+internal import LibP2P
+internal import Synchronization
+
+/// Super-packets that are sealed as one and cut into parts: one start and one tag of the cipher for up to 64 KiB
+/// instead of for each packet, and neither end cuts, joins or copies packets.
+extension DatagramSession {
+    /// The bytes of a block in each part but the last: whole blocks of AES, in a datagram that is no longer than
+    /// that of the largest packet.
+    var pieceLength: Int {
+        (maximumPacket + DatagramFormat.overhead - DatagramFormat.partHeaderLength) & ~15
+    }
+
+    /// Whether a super-packet of `count` bytes with its virtio-net header goes as a block.
+    func sealsBlock(_ header: VirtioNetHeader, count: Int) -> Bool {
+        header.segmentationType != VirtioNetHeader.segmentationNone && blocks.isSuperset(of: header.required)
+            && sealsBlocks.load(ordering: .relaxed)
+            && count + PacketCipher.tagLength <= pieceLength * DatagramFormat.maximumParts
+    }
+
+    /// Seals `framed`, a virtio-net header and its packet for which `sealsBlock` holds, into parts from `target`
+    /// on, where there is room for `framed`, the tag and a header for each part. All parts but the last are of
+    /// `partHeaderLength + pieceLength` bytes. Returns the length of all. Belongs to the thread that reads the
+    /// device.
+    func sealBlock(_ framed: UnsafeRawBufferPointer, into target: UnsafeMutableRawPointer) -> Int? {
+        guard let source = framed.baseAddress, !framed.isEmpty, let reserved = reserveCounter() else {
+            return nil
+        }
+        let counter = reserved | DatagramFormat.blockFlag
+        let (piece, header) = (pieceLength, DatagramFormat.partHeaderLength)
+        let last = (framed.count + PacketCipher.tagLength - 1) / piece
+        guard last < DatagramFormat.maximumParts, deviceCipher.begin(counter) else { return nil }
+        var (part, taken) = (target, 0)
+        for number in 0...last {
+            part.storeBytes(of: remoteIndex.bigEndian, as: UInt32.self)
+            part.storeBytes(of: counter.bigEndian, toByteOffset: 4, as: UInt64.self)
+            part.storeBytes(
+                of: UInt32(number << 24 | last << 16).bigEndian, toByteOffset: 12, as: UInt32.self)
+            // The tag stands first: its place is known before the end of the packet is.
+            let tag = number == 0 ? PacketCipher.tagLength : 0
+            let count = min(piece - tag, framed.count - taken)
+            guard deviceCipher.update(source + taken, into: part + header + tag, count: count) else {
+                return nil
+            }
+            taken += count
+            part += header + tag + count
+        }
+        guard deviceCipher.finishSealing(tag: target + header) else { return nil }
+        return part - target
+    }
+
+    /// Opens the block whose pieces stand at `pieces`, `stride` bytes apart and each of `piece` bytes; all together
+    /// are of `count` bytes. Writes a virtio-net header and its packet to `target` and returns their length; nil
+    /// when the block is old, was taken before, or is not authentic. Belongs to the thread that reads the socket.
+    func openBlock(
+        _ pieces: UnsafeRawPointer, stride: Int, piece: Int, count: Int, counter: UInt64,
+        into target: UnsafeMutableRawBufferPointer
+    ) -> Int? {
+        let length = count - PacketCipher.tagLength
+        guard let start = target.baseAddress, length > 0, length <= target.count,
+            piece > PacketCipher.tagLength,
+            window.accepts(counter & ~DatagramFormat.blockFlag), openCipher.begin(counter)
+        else { return nil }
+        var (source, opened) = (pieces, 0)
+        while opened < length {
+            let tag = opened == 0 ? PacketCipher.tagLength : 0
+            let size = min(piece - tag, length - opened)
+            guard openCipher.update(source + tag, into: start + opened, count: size) else { return nil }
+            opened += size
+            source += stride
+        }
+        guard openCipher.finishOpening(tag: pieces), window.take(counter & ~DatagramFormat.blockFlag) else {
+            return nil
+        }
+        if !hasReceived.load(ordering: .relaxed) { hasReceived.store(true, ordering: .relaxed) }
+        return length
+    }
+}
