@@ -93,7 +93,8 @@ class Chaos:
 
     def birth(self, life, injuries, dice):
         """The nodes start, and form a cluster while they are hurt: all is over within a second or two otherwise."""
-        kinds = self.kinds(dice)
+        # Nobody holds the API address yet.
+        kinds = self.kinds(dice, without=ALONE)
         cut = [kind for kind in kinds if kind in CUTS]
         healers = [self.hurt(injuries, kind) for kind in cut]
         for patient in life.patients:
@@ -112,11 +113,14 @@ class Chaos:
             for kind in kinds:
                 self.recoveries[kind].append(taken)
 
-    def kinds(self, dice):
-        """One or two kinds. Each comes up before any comes again."""
+    def kinds(self, dice, without=frozenset()):
+        """One or two kinds. Each comes up before any comes again, but those that have to wait for another time."""
         chosen = []
         for _ in range(dice.choice((1, 1, 2))):
-            self.bag = self.bag or self.kind_dice.sample(KINDS, len(KINDS))
+            if set(self.bag) <= without:
+                self.bag = self.kind_dice.sample(KINDS, len(KINDS)) + self.bag
+            while self.bag[-1] in without:
+                self.bag.insert(0, self.bag.pop())
             next_kind = self.bag[-1]
             if next_kind in chosen or (chosen and ALONE & {next_kind, *chosen}) or (CUTS & {*chosen} and next_kind in CUTS):
                 break

@@ -18,7 +18,7 @@ CUTS = {"partition", "one_way", "flapping"}
 ALONE = {"holder"}
 HOLDER_KINDS = ("kill", "power_off", "freeze", "cut", "ill", "hang")
 MOVE_SECONDS = 10
-# Servers that were away grant nothing for a while: docs/api-address.md. A second failure right then is another test.
+# Servers that were away grant nothing for a while: docs/api-address.md.
 SILENCE_SECONDS = 6
 
 
@@ -134,22 +134,20 @@ class Injuries:
 
     def holder(self):
         kind = self.dice.choice(HOLDER_KINDS)
-        carriers = self.life.carriers.now()
-        if not carriers:
-            self.life.tell("nobody holds the API address yet")
-            return lambda: None
-        time.sleep(max(0.0, self.life.well_since + SILENCE_SECONDS - time.monotonic()) if self.life.well_since else 0)
-        holder = self.patients[self.life.carriers.now()[0] - 1] if self.life.carriers.now() else None
-        if holder is None:
+        # Servers that were away grant again: two failures within that time are another test.
+        time.sleep(max(0.0, self.life.well_since + SILENCE_SECONDS - time.monotonic()))
+        try:
+            carriers = wait_until(self.life.carriers.now, "", MOVE_SECONDS)
+        except TimedOut:
             self.life.violate("nobody holds the API address", "although all was well")
             return lambda: None
-        begin = time.monotonic()
+        holder, begin = self.patients[carriers[0] - 1], time.monotonic()
         heal = self.hurt_holder(holder, kind)
-        # At birth not all is well, and one server alone has nobody to hand it to.
-        if self.life.well_since and self.life.asked > 1:
+        # One server alone has nobody to hand it to.
+        if self.life.asked > 1:
             self.await_move(holder, kind, begin)
             self.life.moved_from = holder.number
-        elif self.life.well_since and kind in ("ill", "hang"):
+        elif kind in ("ill", "hang"):
             self.await_release(holder, kind)
         return heal
 
