@@ -77,7 +77,7 @@ struct DatagramSender {
     {
         sendBundle()
         guard let total = path.session.sealBlock(framed, into: arena) else { throw .noPath }
-        let part = path.session.pieceLength + DatagramFormat.partHeaderLength
+        let part = path.session.pieceLength(for: framed.count) + DatagramFormat.partHeaderLength
         let most = part * min(DatagramFormat.maximumSegments, DatagramFormat.maximumBundle / part)
         var offset = 0
         while offset < total {

@@ -4,29 +4,38 @@ internal import Synchronization
 /// Super-packets that are sealed as one and cut into parts: one start and one tag of the cipher for up to 64 KiB
 /// instead of for each packet, and neither end cuts, joins or copies packets.
 extension DatagramSession {
-    /// The bytes of a block in each part but the last: whole blocks of AES, in a datagram that is no longer than
-    /// that of the largest packet.
-    var pieceLength: Int {
+    /// The longest piece of a block: whole blocks of AES, in a datagram that is no longer than that of the largest
+    /// packet.
+    var maximumPiece: Int {
         (maximumPacket + DatagramFormat.overhead - DatagramFormat.partHeaderLength) & ~15
+    }
+
+    /// The piece in each part but the last of a block for `count` bytes: as few parts as there can be, and of one
+    /// size as nearly as whole blocks of AES allow. So the kernel takes the usual super-packet of 47 segments in
+    /// one call, which has room for 65,507 bytes.
+    func pieceLength(for count: Int) -> Int {
+        let total = count + PacketCipher.tagLength
+        let parts = (total + maximumPiece - 1) / maximumPiece
+        return ((total + parts - 1) / parts + 15) & ~15
     }
 
     /// Whether a super-packet of `count` bytes with its virtio-net header goes as a block.
     func sealsBlock(_ header: VirtioNetHeader, count: Int) -> Bool {
         header.segmentationType != VirtioNetHeader.segmentationNone && blocks.isSuperset(of: header.required)
             && sealsBlocks.load(ordering: .relaxed)
-            && count + PacketCipher.tagLength <= pieceLength * DatagramFormat.maximumParts
+            && count + PacketCipher.tagLength <= maximumPiece * DatagramFormat.maximumParts
     }
 
     /// Seals `framed`, a virtio-net header and its packet for which `sealsBlock` holds, into parts from `target`
     /// on, where there is room for `framed`, the tag and a header for each part. All parts but the last are of
-    /// `partHeaderLength + pieceLength` bytes. Returns the length of all. Belongs to the thread that reads the
+    /// `partHeaderLength + pieceLength(for: framed.count)` bytes. Returns the length of all. Belongs to the thread that reads the
     /// device.
     func sealBlock(_ framed: UnsafeRawBufferPointer, into target: UnsafeMutableRawPointer) -> Int? {
         guard let source = framed.baseAddress, !framed.isEmpty, let reserved = reserveCounter() else {
             return nil
         }
         let counter = reserved | DatagramFormat.blockFlag
-        let (piece, header) = (pieceLength, DatagramFormat.partHeaderLength)
+        let (piece, header) = (pieceLength(for: framed.count), DatagramFormat.partHeaderLength)
         let last = (framed.count + PacketCipher.tagLength - 1) / piece
         guard last < DatagramFormat.maximumParts, deviceCipher.begin(counter) else { return nil }
         var (part, taken) = (target, 0)

@@ -26,7 +26,7 @@ struct BlockTests {
 
     /// The parts of a block.
     private func sealed(_ framed: [UInt8], by session: DatagramSession) -> [[UInt8]] {
-        let part = session.pieceLength + DatagramFormat.partHeaderLength
+        let part = session.pieceLength(for: framed.count) + DatagramFormat.partHeaderLength
         var target = [UInt8](repeating: 0xee, count: 1 << 17)
         let total = target.withUnsafeMutableBytes { target in
             framed.withUnsafeBytes { framed in
@@ -64,8 +64,8 @@ struct BlockTests {
         let (first, second) = try pair(firstCounter: 0x0102_0304_0506)
         let framed = (0..<3000).map { UInt8(truncatingIfNeeded: $0) }
         let parts = sealed(framed, by: first)
-        #expect(first.pieceLength == 1424)
-        #expect(parts.map(\.count) == [1440, 1440, 16 + 3016 - 2 * 1424])
+        #expect(first.maximumPiece == 1424 && first.pieceLength(for: 3000) == 1008)
+        #expect(parts.map(\.count) == [1024, 1024, 16 + 3016 - 2 * 1008])
         for (number, part) in parts.enumerated() {
             #expect(part.prefix(16) == [5, 6, 7, 8, 0x80, 0, 1, 2, 3, 4, 5, 6, UInt8(number), 2, 0, 0])
         }
@@ -75,10 +75,10 @@ struct BlockTests {
         let pieces = parts.flatMap { $0.dropFirst(16) }
         #expect(Array(pieces.prefix(16)) == Array(expected.suffix(16)))
         #expect(Array(pieces.dropFirst(16)) == Array(expected.dropLast(16)))
-        #expect(opened(parts.flatMap { $0 }, segment: 1440, by: second) == framed)
+        #expect(opened(parts.flatMap { $0 }, segment: 1024, by: second) == framed)
         // Twice, and to the wrong end.
-        #expect(opened(parts.flatMap { $0 }, segment: 1440, by: second) == nil)
-        #expect(opened(parts.flatMap { $0 }, segment: 1440, by: first) == nil)
+        #expect(opened(parts.flatMap { $0 }, segment: 1024, by: second) == nil)
+        #expect(opened(parts.flatMap { $0 }, segment: 1024, by: first) == nil)
     }
 
     @Test(
@@ -86,22 +86,33 @@ struct BlockTests {
         arguments: [PacketCipher.Algorithm.aes256GCM, .chaCha20Poly1305], [576, 1200, 1420, 8920, 65_000])
     func anyLength(_ algorithm: PacketCipher.Algorithm, _ mtu: Int) throws {
         let (first, second) = try pair(algorithm, maximumPacket: mtu)
-        let piece = first.pieceLength
+        let piece = first.maximumPiece
         let lengths = [1, piece - 17, piece - 16, piece - 15, piece, 2 * piece - 16, 2 * piece - 15, 65_545]
         for length in lengths where length + 16 <= piece * DatagramFormat.maximumParts && length <= 65_545 {
             let framed = (0..<length).map { UInt8(truncatingIfNeeded: $0 &* 7 &+ length) }
             let parts = sealed(framed, by: first)
             #expect(parts.count == (length + 16 + piece - 1) / piece)
             #expect(parts.allSatisfy { $0.count <= mtu + DatagramFormat.overhead && $0.count > 16 })
-            #expect(opened(parts.flatMap { $0 }, segment: piece + 16, by: second) == framed)
+            #expect(
+                opened(parts.flatMap { $0 }, segment: first.pieceLength(for: length) + 16, by: second)
+                    == framed)
         }
+    }
+
+    @Test(
+        "The kernel takes the usual super-packet in one call: 47 segments, with timestamps, at an MTU of 1420"
+    )
+    func oneCall() throws {
+        let (first, _) = try pair()
+        let parts = sealed([UInt8](repeating: 0, count: 10 + 52 + 47 * 1368), by: first)
+        #expect(parts.count == 46 && parts.reduce(0) { $0 + $1.count } <= DatagramFormat.maximumBundle)
     }
 
     @Test("A change of any byte makes the block worthless, and harms none that follow")
     func tampered() throws {
         let (first, second) = try pair(maximumPacket: 200)
         let framed = (0..<600).map { UInt8(truncatingIfNeeded: $0) }
-        let segment = first.pieceLength + 16
+        let segment = first.pieceLength(for: 600) + 16
         let block = sealed(framed, by: first).flatMap { $0 }
         // The index selects the session, before all this.
         for place in 4..<block.count where !(segment..<(segment + 4)).contains(place) {
