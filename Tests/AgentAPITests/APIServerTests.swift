@@ -146,6 +146,17 @@ struct APIServerTests {
         }
     }
 
+    @Test("the longest path that is not refused can be served")
+    func longestPath() async throws {
+        try await withDirectory { directory in
+            let room = UnixSocket.maximumLength - directory.utf8.count - 1
+            try #require(room > 0, "the directory's own path is too long for this test: \(directory)")
+            try await withServer(at: directory + "/" + String(repeating: "s", count: room)) { socket in
+                try await expectStatus(client(socket))
+            }
+        }
+    }
+
     @Test("a folder that cannot be made is an error with the system's reason")
     func noFolder() async throws {
         let problem = #expect(throws: UnixSocket.Problem.self) {

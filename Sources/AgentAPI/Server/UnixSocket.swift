@@ -49,8 +49,8 @@ package struct UnixSocket: Hashable, Sendable {
 
     /// What is added to the path while the socket is not open to others yet.
     static let stagingSuffix = ".new"
-    /// The longest path: the kernel's 108 bytes without the final zero and the suffix.
-    static let maximumLength = 107 - stagingSuffix.utf8.count
+    /// The longest path: NIO takes 103 bytes, not the kernel's 107, and the suffix is to fit as well.
+    static let maximumLength = 103 - stagingSuffix.utf8.count
 
     /// The socket's path.
     package let path: String
