@@ -167,7 +167,7 @@ extension World {
         case .assign(let assignment): assign(assignment, to: index)
         case .decreed(let certificate): checkActedOn(certificate, by: index)
         case .leaveCluster: violate(.certifiedRole, "n\(index) is to leave, and nobody said so")
-        case .removeNode: violate(.certifiedRole, "n\(index) removes a node, and nobody said so")
+        case .removeNodes: violate(.certifiedRole, "n\(index) removes a node, and nobody said so")
         }
     }
 

@@ -84,6 +84,8 @@ package struct NodeCore: Sendable {
         case joinTokenFailed
         /// How this node's K3s is.
         case k3s(K3sCondition)
+        /// A node that was to be taken out of Kubernetes is out of it.
+        case nodeRemoved(PeerID)
         /// The cloud-config asks for something else.
         case settings(LiveSettings)
         /// An operator's word: nodes are gone for good.
@@ -123,8 +125,9 @@ package struct NodeCore: Sendable {
         case assign(K3sAssignment)
         /// Stop K3s: this node has no part in the cluster of `epoch`.
         case leaveCluster(epoch: UInt64)
-        /// Take a node that the members have forgotten out of Kubernetes, and so out of etcd.
-        case removeNode(PeerID, hostName: String)
+        /// Take these nodes, which the members have forgotten, out of Kubernetes and so out of etcd, and no
+        /// others; begin after a while, where other servers go first. Each is answered by `.nodeRemoved`.
+        case removeNodes([PeerID: String], after: Duration)
         /// A newer decree than before is known.
         case decreed(DecreeCertificate)
     }
@@ -142,7 +145,12 @@ package struct NodeCore: Sendable {
     var k3s = K3sCondition()
     var assignment: K3sAssignment?
     private var leftEpoch: UInt64?
+    /// Whether what this node held in the network has been given up.
+    var hasReleased = false
     private var removed: Set<PeerID> = []
+    private var removing: [PeerID: String] = [:]
+    /// How long a server leaves a removal to each one before it: that one may not be able to.
+    private static let removalTurn = Duration.seconds(120)
     private var operatorForgets: Set<PeerID> = []
     /// The nodes that an operator has named here, bounded, so that their standing can be asked for.
     private(set) var given: Set<OperatorWord> = []
@@ -181,7 +189,7 @@ package struct NodeCore: Sendable {
     /// When the core wants `.tick`.
     package var nextDeadline: Instant? {
         [
-            claim.nextDeadline, election.nextDeadline, publisher.nextDeadline,
+            claim.nextDeadline, election.nextDeadline, hasLeft ? nil : publisher.nextDeadline,
             absences.nextDeadline, leaseRetry?.at, tokenRetry,
             reservationIsOver ? nil : reservedSince.map { $0 + Self.longestReservation },
         ].compactMap { $0 }.min()
@@ -193,7 +201,9 @@ package struct NodeCore: Sendable {
         let now = moment.instant
         switch input {
         case .start:
-            claimStep(.start(moment.wall), at: now, &effects)
+            // Who has left has no address, in a later life neither.
+            claimStep(hasLeft ? .release : .start(moment.wall), at: now, &effects)
+            hasReleased = hasLeft
         case .entries(let entries):
             take(entries, at: moment, &effects)
         case .refused(let claim):
@@ -220,6 +230,8 @@ package struct NodeCore: Sendable {
             tokenRetry = now + Self.writeRetryInterval
         case .k3s(let condition):
             k3s = condition
+        case .nodeRemoved(let peer):
+            removed.insert(peer)
         case .settings(let settings):
             adopt(settings, at: now, &effects)
         case .forget(let peers):
@@ -265,7 +277,7 @@ package struct NodeCore: Sendable {
         }
     }
 
-    private mutating func claimStep(_ input: AddressClaim.Input, at now: Instant, _ effects: inout [Effect]) {
+    mutating func claimStep(_ input: AddressClaim.Input, at now: Instant, _ effects: inout [Effect]) {
         for effect in claim.receive(input, at: now) {
             switch effect {
             case .put(let bucket, let key, let value, let above):
@@ -330,8 +342,12 @@ package struct NodeCore: Sendable {
             askedForToken = true
             effects.append(.makeJoinToken)
         }
-        for write in publisher.writes(publication, board: board, at: moment) {
-            effects.append(.put(write.id, value: write.value, above: 0))
+        if hasLeft {
+            release(at: moment.instant, &effects)
+        } else {
+            for write in publisher.writes(publication, board: board, at: moment) {
+                effects.append(.put(write.id, value: write.value, above: 0))
+            }
         }
         reservedSince =
             isReserved && assignment == nil && election.decree?.isRunning == true
@@ -350,9 +366,10 @@ package struct NodeCore: Sendable {
             leftEpoch = nil
             effects.append(.assign(next))
         }
-        for (peer, name) in nodesToRemove {
-            removed.insert(peer)
-            effects.append(.removeNode(peer, hostName: name))
+        let (nodes, turn) = nodesToRemove
+        if nodes != removing {
+            removing = nodes
+            effects.append(.removeNodes(nodes, after: Self.removalTurn * turn))
         }
         waits.update(obstacles, at: moment.wall)
     }
@@ -474,15 +491,16 @@ package struct NodeCore: Sendable {
             .compactMap { $0 }.min()
     }
 
-    /// The forgotten nodes that this node takes out of Kubernetes: it is the first server that can.
-    private var nodesToRemove: [(peer: PeerID, hostName: String)] {
-        guard serves, let decree = election.decree, !decree.forgotten.isEmpty else { return [] }
-        let first = decree.servers.first { $0.peer == localPeer || connected.contains($0.peer) }
-        guard first?.peer == localPeer else { return [] }
-        return decree.forgotten.compactMap { peer in
-            guard !removed.contains(peer), let name = election.card(of: peer)?.name else { return nil }
-            return (peer, name)
+    /// The forgotten nodes that are still to be taken out of Kubernetes by this server, and how many of the
+    /// servers that are here go before it. Those may fail, so all of them see to it in the end.
+    private var nodesToRemove: (nodes: [PeerID: String], turn: Int) {
+        guard serves, let decree = election.decree, !decree.forgotten.isEmpty else { return ([:], 0) }
+        let here = decree.servers.filter { $0.peer == localPeer || connected.contains($0.peer) }
+        var nodes: [PeerID: String] = [:]
+        for peer in decree.forgotten where !removed.contains(peer) {
+            nodes[peer] = election.card(of: peer)?.name
         }
+        return (nodes, here.firstIndex { $0.peer == localPeer } ?? 0)
     }
 
     private var publication: KeyPublisher.Publication {

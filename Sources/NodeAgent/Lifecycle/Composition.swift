@@ -145,7 +145,7 @@ struct Composition: Sendable {
                 host: swarm, mesh: mesh, vpn: vpn, disk: disk, lease: leaseFile, files: files, time: time,
                 logger: logger,
                 assign: { k3s.assign($0) }, leave: { k3s.leave(epoch: $0) },
-                removeNode: { k3s.removeNode(hostName: $0, peer: $1) },
+                removeNodes: { k3s.removeNodes($0, after: $1) },
                 leaseAmong: { leasing?.setServers($0) })
         ).get()
         let discovery = try await discover(
@@ -392,7 +392,7 @@ struct Composition: Sendable {
             group.addTask { try await api.run() }
             group.addTask {
                 await cancelWhenGracefulShutdown {
-                    await k3s.run { report in
+                    await k3s.run(onRemoved: { node.nodeIsRemoved($0) }) { report in
                         node.k3sIs(
                             K3sCondition(
                                 epoch: report.epoch, isReady: report.isReady, isVoter: report.isVoter,

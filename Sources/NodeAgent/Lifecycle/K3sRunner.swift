@@ -48,6 +48,10 @@ package final class K3sRunner: Sendable {
         var wish: Wish?
         var holdsLease = false
         var isAlone = false
+        /// What the controller has not been told yet: the newest word of each kind. A permission goes before a
+        /// wish, so that what was taken back is never used for what came later.
+        var permit: Bool?
+        var desired: DesiredState?
         var report: K3sReport?
         var failure: String?
         /// The manifest of `kubevip.manifest_url` and where it is from, once it is there.
@@ -65,16 +69,9 @@ package final class K3sRunner: Sendable {
         }
     }
 
-    /// What the controller is told, in the order in which it was said: a permission that was taken back must
-    /// not be overtaken by the older word that gave it.
-    private enum Order: Sendable {
-        case desire(DesiredState)
-        case permit(Bool)
-        case remove(NodeName)
-    }
-
     private let controller: K3sController
-    private let orders = AsyncStream.makeStream(of: Order.self, bufferingPolicy: .unbounded)
+    private let remover: NodeRemover
+    private let orders = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
     /// Where the manifest is to be fetched from; nil ends the fetching.
     private let manifests = AsyncStream.makeStream(of: String?.self, bufferingPolicy: .bufferingNewest(1))
     private let logger: Logger
@@ -86,7 +83,16 @@ package final class K3sRunner: Sendable {
     ) {
         state = Mutex(State(node: node))
         self.logger = logger
-        controller = K3sController(manager: manager, time: time, hooks: hooks, logger: logger)
+        let controller = K3sController(manager: manager, time: time, hooks: hooks, logger: logger)
+        self.controller = controller
+        remover = NodeRemover(time: time, logger: logger) { name in
+            do throws(NodeRemovalError) {
+                try await controller.removeNode(name)
+                return nil
+            } catch {
+                return "\(error.cause); \(error.remedy)"
+            }
+        }
     }
 
     /// What K3s last reported.
@@ -132,13 +138,13 @@ package final class K3sRunner: Sendable {
                 desired = try node.desiredState(asGiven: command)
                 isAlone = true
             }
-            let mayRestart = state.withLock { state in
+            state.withLock { state in
                 state.failure = nil
                 state.isAlone = isAlone
-                return state.holdsLease || state.isAlone
+                state.permit = state.holdsLease || state.isAlone
+                state.desired = desired
             }
-            orders.continuation.yield(.permit(mayRestart))
-            orders.continuation.yield(.desire(desired))
+            orders.continuation.yield()
         } catch {
             let text = "\(error)"
             state.withLock { $0.failure = text }
@@ -148,32 +154,37 @@ package final class K3sRunner: Sendable {
 
     /// Takes the node out of the cluster of `epoch`: K3s is stopped and its data are set aside.
     package func leave(epoch: UInt64) {
-        let node = state.withLock { state in
+        state.withLock { state in
             state.failure = nil
             state.wish = nil
-            return state.node
+            state.desired = DesiredState(
+                leaving: epoch, layout: state.node.layout, supervision: state.node.supervision)
         }
-        let desired = DesiredState(leaving: epoch, layout: node.layout, supervision: node.supervision)
-        orders.continuation.yield(.desire(desired))
+        orders.continuation.yield()
     }
 
-    /// Takes the node of that host name and peer out of Kubernetes, and a server so out of etcd.
-    package func removeNode(hostName: String, peer: PeerID) {
-        orders.continuation.yield(.remove(NodeName(hostName: hostName, peerID: peer.bytes)))
+    /// Takes these nodes, with their host names, out of Kubernetes, servers so out of etcd, and no others; new
+    /// ones not before `delay`.
+    package func removeNodes(_ nodes: [PeerID: String], after delay: Duration) {
+        remover.want(nodes, after: delay)
     }
 
     /// Whether this server holds the lease to restart its healthy K3s. The only server of a cluster
     /// needs none: there is no other that could be down.
     package func setRestartPermitted(_ holdsLease: Bool) {
-        let mayRestart = state.withLock { state in
+        state.withLock { state in
             state.holdsLease = holdsLease
-            return holdsLease || state.isAlone
+            state.permit = holdsLease || state.isAlone
         }
-        orders.continuation.yield(.permit(mayRestart))
+        orders.continuation.yield()
     }
 
-    /// Keeps K3s as assigned until the task is cancelled. `onReport` is told of every report.
-    package func run(onReport: @escaping @Sendable (K3sReport) -> Void) async {
+    /// Keeps K3s as assigned until the task is cancelled. `onReport` is told of every report, `onRemoved` of
+    /// each node that is out of Kubernetes.
+    package func run(
+        onRemoved: @escaping @Sendable (PeerID) -> Void = { _ in },
+        onReport: @escaping @Sendable (K3sReport) -> Void
+    ) async {
         await withTaskGroup { group in
             let reports = await controller.reports()
             group.addTask { [self] in
@@ -183,7 +194,8 @@ package final class K3sRunner: Sendable {
                 }
             }
             group.addTask { [controller] in await controller.run() }
-            group.addTask { [self] in for await order in orders.stream { await carryOut(order) } }
+            group.addTask { [self] in for await _ in orders.stream { await carryOutOrders() } }
+            group.addTask { [remover] in await remover.run(onRemoved: onRemoved) }
             wantManifest()
             group.addTask { [self] in
                 var fetching: Task<Void, Never>?
@@ -201,7 +213,8 @@ package final class K3sRunner: Sendable {
 
     /// What could not be done of the cloud-config's wishes, for the status.
     package var warnings: [String] {
-        state.withLock { $0.manifestFailure }.map { ["kubevip.manifest_url cannot be fetched: \($0)"] } ?? []
+        let manifest = state.withLock { $0.manifestFailure }
+        return (manifest.map { ["kubevip.manifest_url cannot be fetched: \($0)"] } ?? []) + remover.warnings
     }
 
     /// Has the manifest of `kubevip.manifest_url` fetched, unless it is there.
@@ -247,17 +260,13 @@ package final class K3sRunner: Sendable {
         }
     }
 
-    private func carryOut(_ order: Order) async {
-        switch order {
-        case .desire(let desired): await controller.desire(desired)
-        case .permit(let isPermitted): await controller.setRestartPermitted(isPermitted)
-        case .remove(let name):
-            do { try await controller.removeNode(name.text) } catch {
-                logger.error(
-                    "a node cannot be taken out of Kubernetes",
-                    metadata: ["node": "\(name.text)", "reason": "\(error)"])
-            }
+    private func carryOutOrders() async {
+        let (permit, desired) = state.withLock { state in
+            defer { (state.permit, state.desired) = (nil, nil) }
+            return (state.permit, state.desired)
         }
+        if let permit { await controller.setRestartPermitted(permit) }
+        if let desired { await controller.desire(desired) }
     }
 }
 

@@ -28,8 +28,8 @@ package final class NodeService: Sendable {
         package let assign: @Sendable (K3sAssignment) -> Void
         /// Stops K3s, which has no part in the cluster of that epoch.
         package let leave: @Sendable (_ epoch: UInt64) -> Void
-        /// Takes the node of that host name and peer out of Kubernetes.
-        package let removeNode: @Sendable (_ hostName: String, PeerID) -> Void
+        /// Takes these nodes, with their host names, out of Kubernetes, and no others, beginning after a while.
+        package let removeNodes: @Sendable ([PeerID: String], _ delay: Duration) -> Void
         /// Is told the servers among which the API address is leased, whenever they may have changed.
         package let leaseAmong: @Sendable (LeaseServers?) -> Void
 
@@ -38,7 +38,7 @@ package final class NodeService: Sendable {
             files: NIOThreadPool, time: any TimeSource, logger: Logger,
             assign: @escaping @Sendable (K3sAssignment) -> Void,
             leave: @escaping @Sendable (_ epoch: UInt64) -> Void,
-            removeNode: @escaping @Sendable (_ hostName: String, PeerID) -> Void,
+            removeNodes: @escaping @Sendable ([PeerID: String], _ delay: Duration) -> Void,
             leaseAmong: @escaping @Sendable (LeaseServers?) -> Void = { _ in }
         ) {
             self.host = host
@@ -51,7 +51,7 @@ package final class NodeService: Sendable {
             self.logger = logger
             self.assign = assign
             self.leave = leave
-            self.removeNode = removeNode
+            self.removeNodes = removeNodes
             self.leaseAmong = leaseAmong
         }
     }
@@ -65,6 +65,8 @@ package final class NodeService: Sendable {
         package let certificate: DecreeCertificate?
         package let members: [PeerID: MemberCard]
         package let highAvailability: Bool
+        /// The nodes that the members have agreed are gone.
+        package let forgotten: [PeerID: MemberCard?]
         package let board: LedgerBoard
         package let diskFailures: [String]
     }
@@ -118,9 +120,15 @@ package final class NodeService: Sendable {
             return View(
                 waiting: core.waiting, warnings: core.warnings, address: core.address, plan: core.plan,
                 certificate: core.election.certificate, members: core.election.members,
-                highAvailability: core.configuration.highAvailability, board: core.board,
+                highAvailability: core.configuration.highAvailability, forgotten: core.forgotten,
+                board: core.board,
                 diskFailures: state.value.diskFailures.values.sorted())
         }
+    }
+
+    /// A node is out of Kubernetes.
+    package func nodeIsRemoved(_ peer: PeerID) {
+        eventLoop.execute { [self] in feed(.nodeRemoved(peer)) }
     }
 
     /// The cloud-config asks for something else.
@@ -244,7 +252,7 @@ package final class NodeService: Sendable {
             parts.logger.info("address is settled", metadata: ["address": "\(address)"])
             configureDevice(address)
         case .releaseDevice(let address):
-            parts.logger.warning("address is lost to another node", metadata: ["address": "\(address)"])
+            parts.logger.warning("address is given up", metadata: ["address": "\(address)"])
             configureDevice(nil)
         case .routes(let routes):
             parts.vpn.updateRoutes(routes)
@@ -264,8 +272,8 @@ package final class NodeService: Sendable {
         case .leaveCluster(let epoch):
             parts.logger.warning("this node has no part in the cluster", metadata: ["epoch": "\(epoch)"])
             parts.leave(epoch)
-        case .removeNode(let peer, let hostName):
-            parts.removeNode(hostName, peer)
+        case .removeNodes(let nodes, let delay):
+            parts.removeNodes(nodes, delay)
         case .decreed(let certificate):
             let decree = certificate.decree
             parts.logger.notice(

@@ -1,0 +1,288 @@
+import Coordination
+import Ledger
+import LibP2P
+import MeshNetwork
+import Testing
+import Timing
+import VPN
+
+@testable import NodeAgent
+
+/// One node's decisions in a cluster of its own making: what the others say is put into its ledger.
+private struct TestNode {
+    let me: Identity
+    let ann: Identity
+    let bob: Identity
+    let scope = ElectionScope(network: "test/kairos", quorum: 2)
+    private(set) var core: NodeCore
+    private(set) var effects: [NodeCore.Effect] = []
+    private var now = Instant.zero
+
+    /// `decree` is on the node's disk: of servers by name, and of forgotten nodes.
+    init(
+        servers: [String], forgotten: [String] = [], additionalServers: Int? = nil, hasLeft: Bool = false
+    ) throws {
+        me = try Self.identity(1)
+        ann = try Self.identity(2)
+        bob = try Self.identity(3)
+        let people = ["me": me, "ann": ann, "bob": bob]
+        let decree = Self.decree(
+            servers.compactMap { people[$0] }, forgotten.compactMap { people[$0]?.peerID })
+        let state = ElectionState(
+            scope: scope, owner: me.peerID, certificate: Self.certificate(decree, by: [ann, bob], in: scope),
+            hasLeft: hasLeft)
+        let address = try VirtualSubnet(containing: VirtualAddress(rawValue: 0x0A01_0000), prefixLength: 24)
+        core = NodeCore(
+            configuration: .init(
+                identity: me, uuid: "me-uuid", name: "me", networkID: "kairos", scope: scope, forcedRole: nil,
+                highAvailability: additionalServers != nil, additionalServers: additionalServers ?? 0,
+                apiAddress: address.standardAPIAddress, fixedToken: nil, runsK3s: true),
+            claim: try AddressClaim(
+                configuration: .init(subnet: address, minimumNodes: 1),
+                description: MachineEntry(
+                    peerID: me.peerID.description, hostname: "me", address: address.network, version: "test"),
+                lease: nil),
+            election: DecreeElection(
+                configuration: .init(
+                    scope: scope, identity: me, card: MemberCard(uuid: "me-uuid", name: "me", forcedRole: nil)
+                ),
+                restored: state, random: SeededGenerator(seed: 1), at: .zero),
+            joinToken: "token")
+    }
+
+    private static func identity(_ number: UInt8) throws -> Identity {
+        try Identity(seed: SecretBytes(copying: [UInt8](repeating: number, count: 32)))
+    }
+
+    static func decree(_ servers: [Identity], _ forgotten: [PeerID], number: UInt64 = 5) -> Decree {
+        let elected = servers.map { ElectedServer(peer: $0.peerID, uuid: "uuid") }
+        return Decree(
+            number: number, epoch: 1, founder: elected[0], isRunning: true, servers: elected,
+            forgotten: forgotten, quorum: 2)
+    }
+
+    static func certificate(
+        _ decree: Decree, by voters: [Identity], in scope: ElectionScope
+    ) -> DecreeCertificate? {
+        let ballot = Ballot(round: 1, proposer: voters[0].peerID)
+        let accepts = voters.map { voter in
+            SignedAccept(
+                acceptor: voter.peerID, ballot: ballot, decree: decree,
+                signature: voter.sign(
+                    SignedAccept.statement(in: scope, acceptor: voter.peerID, ballot: ballot, decree: decree))
+            )
+        }
+        return DecreeCertificate(scope: scope, ballot: ballot, decree: decree, accepts: accepts)
+    }
+
+    /// Gives one input at a time of the test's, and carries out what a device and a disk would.
+    mutating func put(_ input: NodeCore.Input, at seconds: Int64? = nil) {
+        if let seconds { now = .zero + .seconds(seconds) }
+        effects = []
+        var inputs = [input]
+        while !inputs.isEmpty {
+            let moment = Moment(instant: now, wall: UnixTime(seconds: 1_800_000_000) + (now - .zero))
+            let done = core.receive(inputs.removeFirst(), at: moment)
+            effects += done
+            for effect in done {
+                switch effect {
+                case .configureDevice(let address): inputs.append(.device(.up(address)))
+                case .releaseDevice: inputs.append(.device(.down))
+                case .persistElection(_, let number): inputs.append(.electionPersisted(number))
+                default: break
+                }
+            }
+        }
+    }
+
+    /// `other` says who it is, and as a server what others join it with.
+    mutating func introduce(_ other: Identity, name: String, serves: Bool = false) {
+        let register = ElectionRegister(
+            scope: scope, card: MemberCard(uuid: "\(name)-uuid", name: name, forcedRole: nil),
+            number: (core.election.decree?.number ?? 0) + 1)
+        var said: [(EntryID, String)] = [
+            (
+                EntryID(
+                    bucket: LedgerKeys.electionBucket,
+                    key: LedgerKeys.register(of: other.peerID, networkID: "kairos")),
+                ElectionCodec.encode(register)
+            )
+        ]
+        if serves {
+            let facts = JoinFacts(epoch: 1, address: "10.1.0.77", token: "token")
+            let key = LedgerKeys.joinFacts(of: other.peerID, networkID: "kairos")
+            said.append((EntryID(bucket: LedgerKeys.joinBucket, key: key), facts.text))
+        }
+        put(.entries(said.map { (id: $0.0, entry: entry($0.1, of: other)) }))
+    }
+
+    /// The members have decided.
+    mutating func decide(_ decree: Decree) {
+        guard let certificate = Self.certificate(decree, by: [ann, bob], in: scope) else { return }
+        let key = LedgerKeys.certificate(of: ann.peerID, networkID: "kairos")
+        let id = EntryID(bucket: LedgerKeys.electionBucket, key: key)
+        put(.entries([(id: id, entry: entry(ElectionCodec.encode(certificate), of: ann))]))
+    }
+
+    private func entry(_ text: String, of owner: Identity) -> Entry {
+        Entry(value: LedgerText(text), owner: LedgerText(owner.peerID.description))
+    }
+
+    // MARK: what was done
+
+    /// The nodes to take out of Kubernetes, each time that was said.
+    var removals: [[PeerID: String]] {
+        effects.compactMap { if case .removeNodes(let nodes, _) = $0 { nodes } else { nil } }
+    }
+
+    var removalDelay: Duration? {
+        for case .removeNodes(_, let delay) in effects { return delay }
+        return nil
+    }
+
+    var assignedRole: NodeRole? {
+        for case .assign(let assignment) in effects { return assignment.role }
+        return nil
+    }
+
+    var deleted: [String] {
+        effects.compactMap { if case .delete(let id) = $0 { id.key.string } else { nil } }
+    }
+
+    var written: [String] {
+        effects.compactMap { if case .put(let id, _, _) = $0 { id.key.string } else { nil } }
+    }
+
+    func does(_ isIt: (NodeCore.Effect) -> Bool) -> Bool { effects.contains(where: isIt) }
+}
+
+@Suite("What one node decides")
+struct NodeCoreTests {
+    private let ready = K3sCondition(epoch: 1, isReady: true, token: "K10::server:token", hasRun: true)
+
+    // MARK: nodes that are gone
+
+    @Test(
+        "a server takes forgotten nodes out of Kubernetes until it is done, and again when they are forgotten again"
+    )
+    func removal() throws {
+        var node = try TestNode(servers: ["me"], forgotten: ["bob"])
+        node.put(.start, at: 0)
+        node.introduce(node.bob, name: "bob")
+        #expect(node.removals.isEmpty, "its K3s does not run yet")
+        node.put(.k3s(ready))
+        #expect(node.removals == [[node.bob.peerID: "bob"]])
+        #expect(node.removalDelay == .zero)
+        node.put(.tick, at: 1000)
+        #expect(node.removals.isEmpty, "it is said once")
+        node.put(.nodeRemoved(node.bob.peerID))
+        #expect(node.removals == [[:]])
+        node.decide(TestNode.decree([node.me], [], number: 6))
+        #expect(node.removals.isEmpty)
+        node.decide(TestNode.decree([node.me], [node.bob.peerID], number: 7))
+        #expect(node.removals == [[node.bob.peerID: "bob"]])
+    }
+
+    @Test("a node that is a member again is not taken out any more")
+    func recalled() throws {
+        var node = try TestNode(servers: ["me"], forgotten: ["bob"])
+        node.put(.start, at: 0)
+        node.introduce(node.bob, name: "bob")
+        node.put(.k3s(ready))
+        node.decide(TestNode.decree([node.me], [], number: 6))
+        #expect(node.removals == [[:]])
+    }
+
+    @Test("a server leaves removals to those before it, as long as they are there, and then does them")
+    func turn() throws {
+        var node = try TestNode(servers: ["ann", "me"], forgotten: ["bob"], additionalServers: 1)
+        node.put(.start, at: 0)
+        node.introduce(node.ann, name: "ann", serves: true)
+        node.introduce(node.bob, name: "bob")
+        node.put(.members(connected: [node.ann.peerID], roomAnswered: true))
+        node.put(.k3s(ready))
+        #expect(node.removals == [[node.bob.peerID: "bob"]])
+        #expect(node.removalDelay == .seconds(120))
+    }
+
+    // MARK: leaving
+
+    @Test(
+        "a node that left gives its address up, with its names in the network, and takes none in a later life"
+    )
+    func leaving() throws {
+        var node = try TestNode(servers: ["ann"])
+        node.put(.start, at: 0)
+        let address = try #require(node.core.address)
+        #expect(node.written.contains(address.description))
+        node.put(.leave, at: 1)
+        #expect(node.core.address == address, "the others have not agreed yet")
+        node.decide(TestNode.decree([node.ann], [node.me.peerID], number: 6))
+        #expect(node.core.address == nil)
+        #expect(
+            Set(node.deleted) == [address.description, "me-uuid-ip", "me-uuid-role", "me-uuid-uuid"])
+        #expect(node.does { if case .releaseDevice(address) = $0 { true } else { false } })
+        #expect(node.does { if case .removeLease = $0 { true } else { false } })
+        #expect(node.does { if case .leaveCluster = $0 { true } else { false } })
+        node.put(.tick, at: 1000)
+        #expect(node.written.isEmpty && node.deleted.isEmpty)
+
+        var later = try TestNode(servers: ["ann"], forgotten: ["me"], hasLeft: true)
+        later.put(.start, at: 0)
+        #expect(later.core.address == nil)
+        #expect(!later.written.contains { VirtualAddress($0) != nil || $0.hasPrefix("me-uuid") })
+        #expect(later.core.waiting.map(\.step) == [.role], "and nothing is waited for but a word")
+    }
+
+    @Test("a node that was taken for gone and is back keeps its address until it is called back")
+    func back() throws {
+        var node = try TestNode(servers: ["ann"], forgotten: ["me"])
+        node.put(.start, at: 0)
+        let address = try #require(node.core.address)
+        node.decide(TestNode.decree([node.ann], [], number: 6))
+        #expect(node.core.address == address)
+        #expect(node.core.forgotten.isEmpty)
+    }
+
+    // MARK: a place that is kept free
+
+    @Test("a node that will be asked to serve waits for it, but no longer than two minutes")
+    func reservation() throws {
+        var node = try TestNode(servers: ["ann"], additionalServers: 1)
+        node.put(.start, at: 0)
+        node.put(.members(connected: [node.ann.peerID], roomAnswered: true))
+        node.introduce(node.ann, name: "ann", serves: true)
+        #expect(node.assignedRole == nil)
+        #expect(node.core.waiting.map(\.step) == [.role])
+        node.put(.tick, at: 119)
+        #expect(node.assignedRole == nil)
+        #expect(try #require(node.core.nextDeadline) <= .zero + .seconds(120))
+        node.put(.tick, at: 120)
+        #expect(node.assignedRole == .agent)
+    }
+
+    @Test("what already runs as an agent goes on as one meanwhile")
+    func running() throws {
+        var node = try TestNode(servers: ["ann"], additionalServers: 1)
+        node.put(.k3s(K3sCondition(hasRun: true)), at: 0)
+        node.put(.start)
+        node.put(.members(connected: [node.ann.peerID], roomAnswered: true))
+        node.introduce(node.ann, name: "ann", serves: true)
+        #expect(node.assignedRole == .agent)
+    }
+
+    // MARK: another cloud-config
+
+    @Test("a cloud-config that asks for more servers is taken up, and one that asks for fewer votes is told")
+    func settings() throws {
+        var node = try TestNode(servers: ["me"])
+        node.put(.start, at: 0)
+        node.put(.settings(.init(quorum: 1, highAvailability: true, additionalServers: 2)))
+        #expect(node.does { if case .assign(let it) = $0 { it.highAvailability } else { false } })
+        #expect(node.core.election.scope.quorum == 2, "what was decided stands")
+        #expect(node.core.warnings.contains { $0.contains("never lowered") })
+        node.put(.settings(.init(quorum: 3, highAvailability: true, additionalServers: 2)))
+        #expect(!node.core.warnings.contains { $0.contains("never lowered") })
+        #expect(node.core.election.scope.quorum == 2, "it is raised by a decree")
+    }
+}
