@@ -30,7 +30,7 @@ enum Samples {
                 name: "kairoslab-be24", uuid: "be249c08-kairoslab-be24", peer: "12D3KooWLbZf",
                 networkID: "kairos",
                 version: "0.1.0", address: "10.1.0.1/24", role: "master", state: .ready, uptimeSeconds: 3700))
-        document.k3s = .init(unit: "k3s", state: "active")
+        document.k3s = .init(unit: "k3s", state: "active", isVoter: true)
         document.nodes = [
             .init(
                 name: "kairoslab-be24", peer: "12D3KooWLbZf", address: "10.1.0.1", role: "master", state: .own
@@ -38,10 +38,10 @@ enum Samples {
             .init(
                 name: "kairoslab-0a1b", peer: "12D3KooWAiJK", address: "10.1.0.2", role: "worker",
                 state: .connected,
-                link: .init(kind: .direct, address: "/ip4/192.168.1.11/tcp/4001"),
+                link: .init(kind: .direct, address: "/ip4/192.168.1.11/tcp/4001", packets: .datagrams),
                 roundTripMilliseconds: 0.44,
                 lastSeen: Timestamp(moment + .seconds(-12))),
-            .init(peer: "12D3KooWMAq7", state: .gone),
+            .init(peer: "12D3KooWMAq7", state: .gone, isForgotten: true),
         ]
         document.counters = ["vpn_packets_sent": 12]
         return document

@@ -11,13 +11,13 @@ struct StatusTests {
         let json = try StatusText.json(Samples.ready, pretty: false)
         #expect(
             json == #"{"as_of":"2026-11-22T23:50:00.000Z","counters":{"vpn_packets_sent":12},"format":1,"#
-                + #""k3s":{"log":[],"state":"active","unit":"k3s"},"node":{"address":"10.1.0.1/24","name":"kairoslab-be24","#
+                + #""k3s":{"log":[],"state":"active","unit":"k3s","voter":true},"node":{"address":"10.1.0.1/24","name":"kairoslab-be24","#
                 + #""network_id":"kairos","peer":"12D3KooWLbZf","role":"master","state":"ready","uptime_seconds":3700,"#
                 + #""uuid":"be249c08-kairoslab-be24","version":"0.1.0"},"nodes":["#
                 + #"{"address":"10.1.0.1","name":"kairoslab-be24","peer":"12D3KooWLbZf","role":"master","state":"self"},"#
-                + #"{"address":"10.1.0.2","last_seen":"2026-11-22T23:49:48.000Z","link":{"address":"/ip4/192.168.1.11/tcp/4001","kind":"direct"},"#
+                + #"{"address":"10.1.0.2","last_seen":"2026-11-22T23:49:48.000Z","link":{"address":"/ip4/192.168.1.11/tcp/4001","kind":"direct","packets":"datagrams"},"#
                 + #""name":"kairoslab-0a1b","peer":"12D3KooWAiJK","role":"worker","round_trip_ms":0.44,"state":"connected"},"#
-                + #"{"peer":"12D3KooWMAq7","state":"gone"}],"waiting":[],"warnings":[]}"#)
+                + #"{"forgotten":true,"peer":"12D3KooWMAq7","state":"gone"}],"waiting":[],"warnings":[]}"#)
         #expect(
             try StatusText.json(Samples.waiting, pretty: false).contains(
                 #""waiting":[{"remedy":"boot them with the same token","since":"2026-11-22T23:49:55.000Z","step":"election","#
@@ -84,17 +84,36 @@ struct StatusTests {
                 address  10.1.0.1/24
                 role     master
                 k3s      k3s active
+                etcd     full member
                 peer     12D3KooWLbZf
                 uuid     be249c08-kairoslab-be24
                 network  kairos
                 agent    version 0.1.0, up 1h1m
 
-                NAME            ADDRESS   ROLE    STATE      LINK                               RTT     SEEN     PEER
-                kairoslab-be24  10.1.0.1  master  self       -                                  -       -        12D3KooWLbZf
-                kairoslab-0a1b  10.1.0.2  worker  connected  direct /ip4/192.168.1.11/tcp/4001  0.4 ms  12s ago  12D3KooWAiJK
-                -               -         -       gone       -                                  -       never    12D3KooWMAq7
+                NAME            ADDRESS   ROLE    STATE            LINK                                           RTT     SEEN     PEER
+                kairoslab-be24  10.1.0.1  master  self             -                                              -       -        12D3KooWLbZf
+                kairoslab-0a1b  10.1.0.2  worker  connected        direct /ip4/192.168.1.11/tcp/4001 (datagrams)  0.4 ms  12s ago  12D3KooWAiJK
+                -               -         -       gone, forgotten  -                                              -       never    12D3KooWMAq7
 
                 """)
+    }
+
+    @Test("a server that waits for its turn to restart says for what, and whose turn it is")
+    func turn() throws {
+        var document = Samples.ready
+        document.k3s = .init(
+            unit: "k3s", state: "active", isVoter: false, wantsRestart: "other settings (token)",
+            restarting: "12D3")
+        let json = try StatusText.json(document, pretty: false)
+        #expect(
+            json.contains(
+                #""k3s":{"log":[],"restarting":"12D3","state":"active","unit":"k3s","voter":false,"wants_restart":"other settings (token)"}"#
+            ))
+        let table = StatusText.table(document, now: Samples.moment)
+        #expect(table.contains("etcd     learner\n"))
+        #expect(table.contains("restart  wanted for other settings (token); it is the turn of 12D3\n"))
+        document.k3s?.restarting = nil
+        #expect(StatusText.table(document, now: Samples.moment).contains("; nobody has the turn\n"))
     }
 
     @Test("the table of a node that waits says for what, since when, and what can be done")

@@ -43,6 +43,20 @@ class OperatorTests(unittest.TestCase):
         self.cluster.wait(
             lambda: not any(name in known for known in self.server.k3s_nodes() or {name: 1}),
             "the Kubernetes node to be gone", 60)
+        self.assertIsNone(leaver.status()["node"].get("address"))
+        addresses = leaver.run("ip", "-4", "-o", "addr", "show", "dev", "edgevpn0").stdout
+        self.assertNotIn("inet 10.1.0.", addresses, "the device has given the address up")
+
+        def shown():
+            peer = leaver.status()["node"]["peer"]
+            known = next(node for node in self.server.status()["nodes"] if node["peer"] == peer)
+            return known.get("forgotten") is True and "address" not in known
+
+        self.cluster.wait(shown, "the others to show it as forgotten, without an address", 30)
+        leaver.stop()
+        leaver.start()
+        self.cluster.wait(lambda: leaver.status() is not None, "the agent to run again", 30)
+        self.assertIsNone(leaver.status()["node"].get("address"), "and it takes none in a later life")
         leaver.stop()
 
     def test_03_a_node_that_is_gone_is_forgotten(self):

@@ -138,12 +138,31 @@ package struct StatusDocument: Hashable, Sendable, Codable {
         package var problem: String?
         /// The last lines of the service's log, when it fails.
         package var log: [String]
+        /// Whether this server is a full member of its etcd, and not a learner; absent where it has no etcd or
+        /// nobody could be asked.
+        package var isVoter: Bool?
+        /// What K3s would be restarted for, while this server waits for its turn.
+        package var wantsRestart: String?
+        /// The peer ID of the server whose turn it is, as far as this one has granted it.
+        package var restarting: String?
 
-        package init(unit: String, state: String, problem: String? = nil, log: [String] = []) {
+        package init(
+            unit: String, state: String, problem: String? = nil, log: [String] = [], isVoter: Bool? = nil,
+            wantsRestart: String? = nil, restarting: String? = nil
+        ) {
             self.unit = unit
             self.state = state
             self.problem = problem
             self.log = log
+            self.isVoter = isVoter
+            self.wantsRestart = wantsRestart
+            self.restarting = restarting
+        }
+
+        package enum CodingKeys: String, CodingKey {
+            case unit, state, problem, log, restarting
+            case isVoter = "voter"
+            case wantsRestart = "wants_restart"
         }
     }
 
@@ -197,11 +216,13 @@ package struct StatusDocument: Hashable, Sendable, Codable {
         package var roundTripMilliseconds: Double?
         /// When it was last heard of.
         package var lastSeen: Timestamp?
+        /// Whether the members have agreed that the node is gone: it left, or was forgotten. Absent otherwise.
+        package var isForgotten: Bool?
 
         package init(
             name: String? = nil, uuid: String? = nil, peer: String? = nil, address: String? = nil,
             role: String? = nil, state: State, link: Link? = nil, roundTripMilliseconds: Double? = nil,
-            lastSeen: Timestamp? = nil
+            lastSeen: Timestamp? = nil, isForgotten: Bool? = nil
         ) {
             self.name = name
             self.uuid = uuid
@@ -212,12 +233,14 @@ package struct StatusDocument: Hashable, Sendable, Codable {
             self.link = link
             self.roundTripMilliseconds = roundTripMilliseconds
             self.lastSeen = lastSeen
+            self.isForgotten = isForgotten
         }
 
         package enum CodingKeys: String, CodingKey {
             case name, uuid, peer, address, role, state, link
             case roundTripMilliseconds = "round_trip_ms"
             case lastSeen = "last_seen"
+            case isForgotten = "forgotten"
         }
     }
 
@@ -230,13 +253,24 @@ package struct StatusDocument: Hashable, Sendable, Codable {
             case relayed
         }
 
+        /// What carries the packets over it.
+        package enum Packets: String, Hashable, Sendable, Codable, CaseIterable {
+            /// Sealed UDP datagrams.
+            case datagrams
+            /// A stream of the connection.
+            case stream
+        }
+
         package var kind: Kind
         /// The other end's multiaddr.
         package var address: String?
+        /// What carries the packets; absent while the two have no addresses.
+        package var packets: Packets?
 
-        package init(kind: Kind, address: String? = nil) {
+        package init(kind: Kind, address: String? = nil, packets: Packets? = nil) {
             self.kind = kind
             self.address = address
+            self.packets = packets
         }
     }
 

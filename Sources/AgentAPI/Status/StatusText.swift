@@ -62,6 +62,11 @@ private struct StatusTable {
         ]
         if let k3s = document.k3s {
             rows.append(["k3s", "\(k3s.unit) \(k3s.state)" + (k3s.problem.map { ": \($0)" } ?? "")])
+            if let isVoter = k3s.isVoter { rows.append(["etcd", isVoter ? "full member" : "learner"]) }
+            if let reason = k3s.wantsRestart {
+                let holder = k3s.restarting.map { "it is the turn of \($0)" } ?? "nobody has the turn"
+                rows.append(["restart", "wanted for \(reason); \(holder)"])
+            }
         } else {
             rows.append(["k3s", "not set up yet"])
         }
@@ -89,7 +94,8 @@ private struct StatusTable {
         for node in document.nodes {
             rows.append(
                 [
-                    node.name ?? unknown, node.address ?? unknown, node.role ?? unknown, node.state.rawValue,
+                    node.name ?? unknown, node.address ?? unknown, node.role ?? unknown,
+                    node.state.rawValue + (node.isForgotten == true ? ", forgotten" : ""),
                     Self.link(of: node), Self.roundTrip(node.roundTripMilliseconds), seen(node),
                     node.peer ?? unknown,
                 ].map(Printable.line))
@@ -102,7 +108,8 @@ private struct StatusTable {
 
     private static func link(of node: StatusDocument.Peer) -> String {
         guard let link = node.link else { return "-" }
-        return ([link.kind.rawValue] + (link.address.map { [$0] } ?? [])).joined(separator: " ")
+        return [link.kind.rawValue, link.address, link.packets.map { "(\($0.rawValue))" }]
+            .compactMap(\.self).joined(separator: " ")
     }
 
     private static func roundTrip(_ milliseconds: Double?) -> String {

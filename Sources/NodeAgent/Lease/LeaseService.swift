@@ -30,6 +30,8 @@ package final class LeaseService: Sendable {
         var since: Instant?
         /// On a server: what keeps it from holding the address, if anything does.
         var obstacle: String?
+        /// Whose turn it is to restart its K3s: this node's, or that of whom it has granted it.
+        var restarting: PeerID?
         var moves: UInt64
         var counters: LeaseCore.Counters
     }
@@ -127,7 +129,10 @@ package final class LeaseService: Sendable {
         parts.host.eventLoop.submit { [self] in
             let state = state.value
             return View(
-                holder: state.holder, since: state.since, obstacle: obstacle(state), moves: state.moves,
+                holder: state.holder, since: state.since, obstacle: obstacle(state),
+                restarting: state.core.holds(.restart, at: parts.time.now())
+                    ? parts.host.localPeer : state.core.grantee(.restart, at: parts.time.now()),
+                moves: state.moves,
                 counters: state.core.counters)
         }
     }

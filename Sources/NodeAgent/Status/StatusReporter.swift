@@ -45,7 +45,8 @@ package struct StatusReporter: StatusSource, LedgerSource {
         document.k3s = report.map { report in
             StatusDocument.K3s(
                 unit: report.unit, state: report.activity.rawValue, problem: report.waiting?.what,
-                log: report.isReady ? [] : report.lastLines)
+                log: report.isReady ? [] : report.lastLines, isVoter: report.isVoter,
+                wantsRestart: report.wantsRestart?.description)
         }
         document.nodes = nodes(view, mesh: mesh, now: now)
         document.warnings = warnings(view, report: report, mesh: mesh)
@@ -53,6 +54,7 @@ package struct StatusReporter: StatusSource, LedgerSource {
         document.counters = counters(mesh)
         if let lease = try? await lease?.view().get() {
             document.api = api(lease, now: now)
+            if document.k3s?.wantsRestart != nil { document.k3s?.restarting = lease.restarting?.description }
             document.counters["api_address_moves"] = lease.moves
             document.counters["api_address_acquired"] = lease.counters.acquired
             document.counters["api_address_lost"] = lease.counters.lost
@@ -126,13 +128,15 @@ package struct StatusReporter: StatusSource, LedgerSource {
     private func nodes(_ view: NodeService.View, mesh: MeshStatus, now: Moment) -> [StatusDocument.Peer] {
         var nodes: [StatusDocument.Peer] = [describe(localPeer, view: view, state: .own)]
         var seen: Set<PeerID> = [localPeer]
+        let paths = Dictionary(vpn.links.map { ($0.peer, $0.path) }, uniquingKeysWith: { first, _ in first })
         for member in mesh.members where member.standing != .unknown || view.members[member.peer] != nil {
             seen.insert(member.peer)
             var node = describe(member.peer, view: view, state: .connected)
             if let connection = member.connections.first {
                 node.link = .init(
                     kind: connection.remoteAddress.isRelayed ? .relayed : .direct,
-                    address: connection.remoteAddress.description)
+                    address: connection.remoteAddress.description,
+                    packets: paths[member.peer].map { $0 == .datagrams ? .datagrams : .stream })
             }
             node.roundTripMilliseconds = member.roundTrip.map { $0.inSeconds * 1000 }
             node.lastSeen = Timestamp(now.wall + (member.lastSeen - now.instant))
@@ -143,7 +147,7 @@ package struct StatusReporter: StatusSource, LedgerSource {
             node.lastSeen = Timestamp(now.wall + (member.lastSeen - now.instant))
             nodes.append(node)
         }
-        let known = Set(view.members.keys).union(
+        let known = Set(view.members.keys).union(view.forgotten.keys).union(
             view.board.machines.values.compactMap { try? PeerID($0.peerID) })
         for peer in known.sorted() where seen.insert(peer).inserted {
             var node = describe(peer, view: view, state: .gone)
@@ -162,8 +166,11 @@ package struct StatusReporter: StatusSource, LedgerSource {
         var node = StatusDocument.Peer(peer: peer.description, state: state)
         let address = view.board.address(of: peer)
         node.address = address?.description
-        node.name = view.members[peer]?.name ?? address.flatMap { view.board.machines[$0]?.hostname }
-        node.uuid = view.members[peer]?.uuid
+        let forgotten = view.forgotten[peer]
+        if forgotten != nil { node.isForgotten = true }
+        let card = view.members[peer] ?? forgotten.flatMap(\.self)
+        node.name = card?.name ?? address.flatMap { view.board.machines[$0]?.hostname }
+        node.uuid = card?.uuid
         if let uuid = node.uuid, let said = view.board.stock[LedgerKeys.role(uuid: uuid)],
             let role = KairosValue.decodeString(said), !role.isEmpty
         {
