@@ -1,6 +1,7 @@
 internal import COpenSSL
 internal import Glibc
 internal import K3s
+internal import LibP2P
 internal import Timing
 
 /// Asks this node's own API server for `/readyz`, as K3s' administrator.
@@ -19,10 +20,19 @@ struct ReadyProbe: Sendable {
 
     /// Nil when the API server is ready, else what is wrong. Blocks for little more than `timeout`.
     func ask() -> String? {
-        let path = layout.root + "/etc/rancher/k3s/k3s.yaml"
-        guard let text = FileSystem.content(of: path) else { return "there is no \(path) yet" }
-        guard let credentials = AdminCredentials(kubeconfig: text) else {
-            return "\(path) holds no client certificate"
+        let path = layout.kubeconfig
+        let credentials: AdminCredentials
+        do throws(Kubeconfig.Failure) {
+            guard let read = AdminCredentials(try Kubeconfig(reading: path)) else {
+                return "\(path) holds no client certificate"
+            }
+            credentials = read
+        } catch {
+            switch error {
+            case .missing: return "there is no \(path) yet"
+            case .noServer: return "\(path) holds no client certificate"
+            case .unreadable: return error.description
+            }
         }
         do throws(ProbeFailure) {
             let line = try Self.exchange(credentials)
@@ -98,23 +108,28 @@ struct ReadyProbe: Sendable {
             defer { X509_free(certificate) }
             return SSL_CTX_use_certificate(context, certificate) == 1
         }
-        let isKeyRead = withMemory(credentials.key) { memory in
-            guard let key = PEM_read_bio_PrivateKey(memory, nil, nil, nil) else { return false }
-            defer { EVP_PKEY_free(key) }
-            return SSL_CTX_use_PrivateKey(context, key) == 1
+        let isKeyRead = credentials.key.withUnsafeBytes { bytes in
+            withMemory(bytes) { memory in
+                // libcrypto overwrites its own copies when they are freed.
+                guard let key = PEM_read_bio_PrivateKey(memory, nil, nil, nil) else { return false }
+                defer { EVP_PKEY_free(key) }
+                return SSL_CTX_use_PrivateKey(context, key) == 1
+            }
         }
         ERR_clear_error()
         return isCertificateRead && isKeyRead && SSL_CTX_check_private_key(context) == 1
     }
 
     private static func withMemory(_ bytes: [UInt8], _ body: (OpaquePointer) -> Bool) -> Bool {
-        bytes.withUnsafeBytes { bytes in
-            guard let memory = BIO_new_mem_buf(bytes.baseAddress, Int32(clamping: bytes.count)) else {
-                return false
-            }
-            defer { BIO_free(memory) }
-            return body(memory)
+        bytes.withUnsafeBytes { withMemory($0, body) }
+    }
+
+    private static func withMemory(_ bytes: UnsafeRawBufferPointer, _ body: (OpaquePointer) -> Bool) -> Bool {
+        guard let memory = BIO_new_mem_buf(bytes.baseAddress, Int32(clamping: bytes.count)) else {
+            return false
         }
+        defer { BIO_free(memory) }
+        return body(memory)
     }
 
     /// Repeats one step of TLS until it is done, waiting for the socket in between.
