@@ -239,7 +239,8 @@ let package = Package(
             path: "Tests/Simulate",
             swiftSettings: settings),
         .executableTarget(
-            name: "microbench", dependencies: ["LibP2P", "Timing", nioCore, nioEmbedded],
+            name: "microbench",
+            dependencies: ["LibP2P", "GossipSub", "Ledger", "Timing", nioCore, nioEmbedded],
             path: "Benchmarks/Micro",
             swiftSettings: settings),
         .testTarget(

@@ -18,14 +18,16 @@ enum Seal {
 
     struct Lost: Error {}
 
-    static func measurements() throws -> [Measurement] {
+    static func measurements(isQuick: Bool) throws -> [Measurement] {
         let (alice, bob) = (Identity.generate(), Identity.generate())
-        return try measurements("TLS", TLSSecurity(identity: alice), TLSSecurity(identity: bob))
-            + measurements("Noise", NoiseSecurity(identity: alice), NoiseSecurity(identity: bob))
+        return try measurements(
+            "TLS", TLSSecurity(identity: alice), TLSSecurity(identity: bob), isQuick: isQuick)
+            + measurements(
+                "Noise", NoiseSecurity(identity: alice), NoiseSecurity(identity: bob), isQuick: isQuick)
     }
 
     private static func measurements(
-        _ name: String, _ left: any SecurityProtocol, _ right: any SecurityProtocol
+        _ name: String, _ left: any SecurityProtocol, _ right: any SecurityProtocol, isQuick: Bool
     ) throws -> [Measurement] {
         let (dialer, listener, sink) = (EmbeddedChannel(), EmbeddedChannel(), Sink())
         for (channel, security, direction) in [
@@ -47,7 +49,7 @@ enum Seal {
         }
         return try [100, 1420, 16384, 65536].map { count in
             let payload = ByteBuffer(repeating: 7, count: count)
-            return try Measurement.of("\(name) handlers, seal and open", bytes: count) {
+            return try Measurement.of("\(name) handlers, seal and open", bytes: count, isQuick: isQuick) {
                 sink.count = 0
                 dialer.writeAndFlush(payload, promise: nil)
                 try carry(dialer, listener)

@@ -59,6 +59,14 @@ class BenchTests(unittest.TestCase):
         self.assertEqual([result["nodes"] for result in document["trickle"]], [3])
         self.assertEqual(tree.parse(self.path("vpn.svg")).getroot().tag, "{http://www.w3.org/2000/svg}svg")
 
+    def test_micro_measures_every_kind_of_operation(self):
+        beside = os.path.join(os.path.dirname(program.agent()), "microbench")
+        self.assertTrue(os.path.exists(beside), "scripts/build --product microbench makes it")
+        rows = json.loads(self.script("bench", "micro", "--quick", "--json", KAIROS_MICROBENCH=beside))
+        for kind in ("AES-256-GCM", "ChaCha20-Poly1305", "yamux", "ledger", "gossip", "TLS", "Noise"):
+            found = [row for row in rows if row["name"].startswith(kind)]
+            self.assertTrue(found and all(row["nanoseconds"] > 0 and row["bytes"] > 0 for row in found), kind)
+
     def test_mesh_measures_an_idle_network(self):
         output = self.path("mesh.json")
         self.script("bench", "mesh", "-n", "2", "-r", "1", "-w", "2", "-o", output)
