@@ -175,10 +175,14 @@ let package = Package(
                 "MulticastDNS", "LibP2P", "Multiformats", "Timing", "TestSupport", nioCore, nioPosix, logging,
             ],
             swiftSettings: settings),
+        // Many meshes on virtual time; a library, so that `simulate-mesh` can run it optimised.
+        .target(
+            name: "MeshSimulation", dependencies: ["MeshNetwork", "LibP2P", "Multiformats", "Timing"],
+            path: "Tests/MeshSimulation", swiftSettings: settings),
         .testTarget(
             name: "MeshNetworkTests",
             dependencies: [
-                "MeshNetwork", "Ledger", "LibP2P", "GossipSub", "Multiformats", "Timing", "TestSupport",
+                "MeshSimulation", "MeshNetwork", "Ledger", "LibP2P", "GossipSub", "Multiformats", "Timing", "TestSupport",
                 nioCore, nioPosix, nioConcurrency, nioEmbedded, logging,
             ],
             swiftSettings: settings),
@@ -237,6 +241,10 @@ let package = Package(
         .executableTarget(
             name: "simulate", dependencies: ["Simulation", "CSignatureMemo", "Timing"],
             path: "Tests/Simulate",
+            swiftSettings: settings),
+        .executableTarget(
+            name: "simulate-mesh", dependencies: ["MeshSimulation", "CSignatureMemo", "Timing"],
+            path: "Tests/SimulateMesh",
             swiftSettings: settings),
         .executableTarget(
             name: "microbench",

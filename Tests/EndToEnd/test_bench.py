@@ -69,7 +69,7 @@ class BenchTests(unittest.TestCase):
 
     def test_mesh_measures_an_idle_network(self):
         output = self.path("mesh.json")
-        self.script("bench", "mesh", "-n", "2", "-r", "1", "-w", "2", "-o", output)
+        self.script("bench", "mesh", "-n", "2", "-r", "1", "-w", "2", "-s", "5", "-o", output)
         with open(output, encoding="utf-8") as file:
             (run,) = json.load(file)["runs"]
         self.assertEqual(run["nodes"], 2)
@@ -80,6 +80,7 @@ class BenchTests(unittest.TestCase):
         self.assertIn(run["connections_max"], (1, 2))
         self.assertGreater(run["descriptors_max"], run["connections_max"])
         self.assertGreater(run["resident_mib_max"], 1)
+        self.assertGreaterEqual(run["spread_seconds"], 0)
         plot.main(["lines", self.path("mesh.svg"), "idle", output, "idle_sent_bytes_per_second_mean"])
         self.assertIn("2 nodes", open(self.path("mesh.svg"), encoding="utf-8").read())
 

@@ -81,12 +81,13 @@ final class MeshWorld: Sendable {
 
     func node(
         _ token: NetworkToken, identity: Identity = .generate(), snapshotPath: String? = nil,
-        time: any TimeSource = SystemTime()
+        time: any TimeSource = SystemTime(), surplusGrace: Duration = .seconds(10)
     ) async throws -> Node {
         let swarm = try await swarm(identity)
         let events = NIOLockedValueBox<[MeshEvent]>([])
         var configuration = MeshConfiguration(token: token, identity: identity, snapshotPath: snapshotPath)
         configuration.seed = 1
+        configuration.overlay.surplusGrace = surplusGrace
         let mesh = try await MeshService.start(
             on: swarm, configuration: configuration, time: time, logger: Self.logger
         ) { event in events.withLockedValue { $0.append(event) } }.get()

@@ -212,7 +212,7 @@ struct ServiceDiscoveryTests {
         world.feed(.linkDown(DiscoveryWorld.link().id), to: 1)
         let lost = world.now
         world.nodes[0].found = []
-        world.run(for: .seconds(260))
+        world.run(for: .seconds(2000))
         #expect(world.nodes[0].discovery.knownPeers == 0)
         world.feed(.linkUp(DiscoveryWorld.link()), to: 1)
         world.run(for: .seconds(1))
@@ -220,15 +220,15 @@ struct ServiceDiscoveryTests {
         #expect(again.peer == second && again.at - lost > .seconds(200))
     }
 
-    @Test("a peer that stays is reported about once a minute, so that a failed dial is not the end")
+    @Test("a peer that stays is reported with every answer, so that a failed dial is not the end")
     func repeatedReports() throws {
         var world = DiscoveryWorld(seed: 8)
         try world.add()
         try world.add()
         world.run(for: .seconds(1))
         #expect(world.nodes[0].found.count == 1)
-        world.run(for: .seconds(1200))
-        #expect((8...20).contains(world.nodes[0].found.count))
+        world.run(for: .seconds(7200))
+        #expect((8...20).contains(world.nodes[0].found.count), "\(world.nodes[0].found.count) reports")
         for (earlier, later) in zip(world.nodes[0].found, world.nodes[0].found.dropFirst()) {
             #expect(later.at - earlier.at >= .seconds(60))
         }
@@ -256,13 +256,13 @@ struct ServiceDiscoveryTests {
         #expect(messages[0].answers.allSatisfy { $0.timeToLive == 0 })
     }
 
-    @Test("in a settled network one query a minute serves all nodes, and everyone still knows everyone")
+    @Test("in a settled network one query a quarter of an hour serves all nodes, and everyone still knows everyone")
     func quietWhenIdle() throws {
         var world = DiscoveryWorld(seed: 10)
         for _ in 0..<12 { try world.add() }
-        world.run(for: .seconds(600))
+        world.run(for: .seconds(7200))
         for index in world.nodes.indices { world.nodes[index].sent = [] }
-        world.run(for: .seconds(600))
+        world.run(for: .seconds(9000))
         let queries = try world.nodes.flatMap(\.sent).filter {
             try !DNSMessage(parsing: $0.packet).isResponse
         }

@@ -48,7 +48,7 @@ extension KnownNode {
             throw OperatorRefusal(
                 .thisNode, what: "\(known.label) is this node",
                 remedy: "`kairos-agent p2p leave` takes this node out of the cluster")
-        case .connected:
+        case .connected, .reachable:
             throw OperatorRefusal(
                 .nodeConnected, what: "\(known.label) is connected, so it is not gone",
                 remedy: "run `kairos-agent p2p leave` on it; if that cannot be, switch it off first")

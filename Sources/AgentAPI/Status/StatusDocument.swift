@@ -192,6 +192,8 @@ package struct StatusDocument: Hashable, Sendable, Codable {
             /// It is this node.
             case own = "self"
             case connected
+            /// It is here, and reached through others; a connection is made when something is sent to it.
+            case reachable
             /// It was seen not long ago, and no connection comes about.
             case unreachable
             /// It has not been seen for long.

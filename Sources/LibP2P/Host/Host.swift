@@ -37,8 +37,8 @@ package protocol Host: Sendable {
     /// leaves in one write with header and proposal; should the peer refuse after all, the stream
     /// fails later.
     ///
-    /// Fails with `SwarmError` when the peer is not connected, refuses every protocol, or the
-    /// limits of the peer are reached.
+    /// Without a connection, the connector is asked for one (`setConnector`). Fails with `SwarmError` when
+    /// the peer is not connected then, refuses every protocol, or the limits of the peer are reached.
     func openStream(
         to peer: PeerID, protocols: [ProtocolID], initialize: @escaping StreamHandler
     ) -> EventLoopFuture<any Channel>
@@ -49,15 +49,25 @@ package protocol Host: Sendable {
     func dial(_ peer: PeerID, addresses: [Multiaddr]) -> EventLoopFuture<Void>
 
     /// Marks `peer` as one to stay connected to: the swarm redials it with backoff until the mark
-    /// is taken away.
+    /// is taken away. Said again of a peer that is not connected, it is dialled at once.
     func setKeepConnected(_ keep: Bool, for peer: PeerID, addresses: [Multiaddr])
 
     /// Closes every connection to `peer`.
     func disconnect(_ peer: PeerID, reason: DisconnectReason)
 
+    /// Sets who is asked, on `eventLoop`, to connect to a peer to which a stream is opened: a future that
+    /// completes when there is a connection on which the peer serves this node, or nil when there will be
+    /// none.
+    func setConnector(_ connector: @escaping @Sendable (PeerID) -> EventLoopFuture<Void>?)
+
     /// Registers `observer`, which is first told of the present state (listen addresses, connected
     /// and identified peers) and then of every change, in order.
     func addObserver(_ observer: @escaping @Sendable (SwarmEvent) -> Void)
+}
+
+extension Host {
+    /// For hosts on which all peers are connected.
+    package func setConnector(_ connector: @escaping @Sendable (PeerID) -> EventLoopFuture<Void>?) {}
 }
 
 /// Sets up the pipeline of one negotiated stream.

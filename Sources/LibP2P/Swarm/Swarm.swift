@@ -79,7 +79,11 @@ package final class Swarm: Host {
     package func openStream(
         to peer: PeerID, protocols: [ProtocolID], initialize: @escaping StreamHandler
     ) -> EventLoopFuture<any Channel> {
-        onLoop { $0.openStream(to: peer, on: nil, protocols: protocols, initialize: initialize) }
+        onLoop { $0.openConnectedStream(to: peer, protocols: protocols, initialize: initialize) }
+    }
+
+    package func setConnector(_ connector: @escaping @Sendable (PeerID) -> EventLoopFuture<Void>?) {
+        onLoop { $0.connector = connector }
     }
 
     package func dial(_ peer: PeerID, addresses: [Multiaddr]) -> EventLoopFuture<Void> {

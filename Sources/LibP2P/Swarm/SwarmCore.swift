@@ -207,8 +207,8 @@ package struct SwarmCore: Sendable {
             return
         }
         guard remember(peer, addresses, at: now, evenIfFull: true) else { return }
-        guard peers[peer]?.isKept == false else { return }
         peers[peer]?.isKept = true
+        // Told again, there is news of the peer: it is dialled at once.
         if let entry = peers[peer], entry.connections.isEmpty, entry.dial == nil {
             startDial(peer, isAskedFor: false, at: now)
         }

@@ -41,6 +41,19 @@ extension SwarmDriver {
         }.hop(to: eventLoop)
     }
 
+    /// Opens a stream on the preferred connection, or on one that the connector brings about.
+    func openConnectedStream(
+        to peer: PeerID, protocols names: [ProtocolID], initialize: @escaping StreamHandler
+    ) -> EventLoopFuture<any Channel> {
+        guard preferredConnection(to: peer) == nil, !isShutDown, let connected = connector?(peer) else {
+            return openStream(to: peer, on: nil, protocols: names, initialize: initialize)
+        }
+        let bound = NIOLoopBound(self, eventLoop: eventLoop)
+        return connected.hop(to: eventLoop).flatMap {
+            bound.value.openStream(to: peer, on: nil, protocols: names, initialize: initialize)
+        }
+    }
+
     private static func describe(_ error: any Error, _ names: [ProtocolID]) -> any Error {
         switch error {
         case MultistreamError.refused: SwarmError.noCommonProtocol(names)

@@ -16,6 +16,8 @@ final class SwarmDriver {
     var information: [PeerID: PeerInformation] = [:]
     var pushTimer: Scheduled<Void>?
     var lastPush = Instant.zero
+    /// Who is asked to connect to peers on demand.
+    var connector: (@Sendable (PeerID) -> EventLoopFuture<Void>?)?
     private(set) var isShutDown = false
 
     private let identity: Identity

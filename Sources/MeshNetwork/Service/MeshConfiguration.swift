@@ -9,6 +9,7 @@ package struct MeshConfiguration: Sendable {
     /// The file that holds the ledger between runs, in a folder that exists; nil to keep it in memory.
     package var snapshotPath: String?
     package var replication = Replication.Configuration()
+    package var overlay = Overlay.Configuration()
     /// The gossip router's settings; the size of messages is the token's.
     package var gossip = Parameters()
     /// Seeds jitter and the choice of peers.

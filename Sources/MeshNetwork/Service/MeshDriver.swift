@@ -3,6 +3,7 @@ internal import GossipSub
 internal import Ledger
 internal import LibP2P
 internal import Logging
+internal import Multiformats
 internal import NIOConcurrencyHelpers
 internal import NIOCore
 internal import NIOPosix
@@ -25,7 +26,10 @@ final class MeshDriver {
     private var replication: Replication
     private var membership = Membership()
     private var admission: AdmissionDriver?
-    private var streams: LedgerStreams?
+    private var streams: FrameStreams?
+    private let overlay: OverlayDriver
+    /// What observers were last told of who is here.
+    private var toldMembers: (Set<PeerID>, Bool) = ([], false)
     private var gossip: GossipSubService?
     private var room: Room?
     private var observers: [@Sendable (MeshEvent) -> Void] = []
@@ -54,6 +58,14 @@ final class MeshDriver {
         replication = Replication(
             identity: configuration.identity, stored: loaded?.block, configuration: configuration.replication,
             generator: SeededGenerator(seed: configuration.seed), at: time.now())
+        let milliseconds = UInt64(clamping: time.wallClock().nanoseconds / 1_000_000)
+        overlay = OverlayDriver(
+            host: host,
+            core: Overlay(
+                identity: configuration.identity, scope: configuration.token.tag, version: milliseconds,
+                configuration: configuration.overlay,
+                generator: SeededGenerator(seed: configuration.seed &+ 2), at: time.now()),
+            time: time)
     }
 
     func start(_ configuration: MeshConfiguration) {
@@ -63,8 +75,9 @@ final class MeshDriver {
             peer, standing in
             driver.value.changed(peer, standing)
         }
-        let streams = LedgerStreams(
-            host: host, standing: { admission.standing(of: $0) },
+        let streams = FrameStreams(
+            host: host, protocolID: FrameStreams.ledger, maximumLength: LedgerFrame.maximumLength,
+            standing: { admission.standing(of: $0) },
             received: { driver.value.feed(.frame($0, $1)) })
         var parameters = configuration.gossip
         parameters.maximumMessageSize = configuration.token.maximumMessageSize
@@ -79,6 +92,7 @@ final class MeshDriver {
         streams.start()
         gossip.start()
         room.start()
+        overlay.start(standing: { admission.standing(of: $0) }) { _ in driver.value.tellMembers() }
         host.addObserver { event in driver.value.observe(event) }
         counter = host.eventLoop.scheduleRepeatedTask(
             initialDelay: Self.countInterval, delay: Self.countInterval
@@ -91,6 +105,7 @@ final class MeshDriver {
     private func observe(_ event: SwarmEvent) {
         guard isRunning else { return }
         report(membership.receive(.swarm(event), at: time.now()))
+        overlay.observe(event)
         admission?.observe(event)
     }
 
@@ -99,9 +114,11 @@ final class MeshDriver {
         if standing == .admitted {
             _ = admitted.withLockedValue { $0.insert(peer) }
             logger.info("a member joined", metadata: ["peer": "\(peer)"])
+            overlay.changed(peer, standing)
             streams?.admitted(peer)
             feed(.peerAdmitted(peer))
         } else {
+            overlay.changed(peer, standing)
             if standing == .refused {
                 logger.warning("a peer does not hold the network token", metadata: ["peer": "\(peer)"])
             }
@@ -218,6 +235,22 @@ final class MeshDriver {
 
     // MARK: what callers ask
 
+    func discovered(_ peer: PeerID, _ addresses: [Multiaddr]) {
+        overlay.feed(.discovered(peer, addresses))
+    }
+
+    func setPinned(_ isPinned: Bool, _ peer: PeerID, _ addresses: [Multiaddr]) {
+        overlay.feed(.pin(isPinned, peer, addresses))
+    }
+
+    func setUse(_ isUsed: @escaping @Sendable (PeerID) -> Bool) {
+        overlay.isUsed = isUsed
+    }
+
+    func requestConnection(to peer: PeerID) -> EventLoopFuture<Void> {
+        overlay.connect(to: peer) ?? host.eventLoop.makeFailedFuture(SwarmError.noDialableAddress)
+    }
+
     func write(_ writes: [Replication.Write], durable: Bool) throws(LedgerError) {
         // The core reports refusals as effects; the caller wants them as an error.
         var refusal: LedgerError?
@@ -243,8 +276,7 @@ final class MeshDriver {
     func observe(_ observer: @escaping @Sendable (MeshEvent) -> Void) {
         let held = Block(storage: replication.ledger.storage).entries
         observer(.ledgerChanged(held.map { EntryChange(id: $0.id, old: nil, new: $0.entry) }))
-        observer(
-            .members(admitted: admitted.withLockedValue { $0 }, roomAnswered: replication.hasCaughtUp))
+        observer(.members(present: present, roomAnswered: replication.hasCaughtUp))
         observer(.stockPeers(stockPeers > 0))
         for peer in membership.admitted { observer(.membership(.joined(peer))) }
         for peer in membership.stock { observer(.membership(.stockJoined(peer))) }
@@ -258,9 +290,10 @@ final class MeshDriver {
     var status: MeshStatus {
         let room = room?.counters ?? Room.Counters()
         return MeshStatus(
-            localPeer: host.localPeer, members: membership.connected, departed: membership.departed,
+            localPeer: host.localPeer, members: membership.connected, present: present,
+            departed: membership.departed.filter { !overlay.present.contains($0.peer) },
             dialFailures: membership.dialFailures, admission: admission?.counters ?? Admission.Counters(),
-            replication: replication.counters,
+            replication: replication.counters, overlay: overlay.counters,
             room: MeshStatus.RoomStatus(
                 published: room.published, opened: room.opened, unopened: room.unopened,
                 rotations: room.rotations, stockPeers: stockPeers),
@@ -282,6 +315,7 @@ final class MeshDriver {
         isRunning = false
         timer?.cancel()
         counter?.cancel()
+        overlay.stop()
         room?.stop()
         gossip?.stop()
         streams?.stop()
@@ -300,8 +334,14 @@ final class MeshDriver {
     }
 
     private func tellMembers() {
-        tell(.members(admitted: Set(membership.admitted), roomAnswered: replication.hasCaughtUp))
+        let news = (present, replication.hasCaughtUp)
+        guard news != toldMembers else { return }
+        toldMembers = news
+        tell(.members(present: news.0, roomAnswered: news.1))
     }
+
+    /// The admitted peers that are connected or reached through others.
+    private var present: Set<PeerID> { overlay.present.union(membership.admitted) }
 
     private func tell(_ event: MeshEvent) {
         for observer in observers { observer(event) }

@@ -1,6 +1,7 @@
 package import Ledger
 package import LibP2P
 package import Logging
+package import Multiformats
 internal import NIOConcurrencyHelpers
 package import NIOCore
 internal import NIOPosix
@@ -110,6 +111,28 @@ package final class MeshService: Sendable {
         }
     }
 
+    /// A peer of the network was heard of on the local link.
+    package func discovered(_ peer: PeerID, at addresses: [Multiaddr]) {
+        onLoop { $0.discovered(peer, addresses) }
+    }
+
+    /// Stays connected to `peer`, or no longer, whether or not it is a neighbour.
+    package func setPinned(_ isPinned: Bool, for peer: PeerID, addresses: [Multiaddr] = []) {
+        onLoop { $0.setPinned(isPinned, peer, addresses) }
+    }
+
+    /// Sets who is asked, on the host's loop, whether something uses the connection to a peer that the
+    /// mesh itself no longer needs. One that is not used is closed.
+    package func setUse(_ isUsed: @escaping @Sendable (PeerID) -> Bool) {
+        onLoop { $0.setUse(isUsed) }
+    }
+
+    /// Connects to `peer`, of which some node has said where it is; completes when both have admitted one
+    /// another. Streams of the host that are opened to a peer without a connection do so by themselves.
+    package func requestConnection(to peer: PeerID) -> EventLoopFuture<Void> {
+        onLoop { $0.requestConnection(to: peer) }
+    }
+
     /// Registers `observer`, which is first told of the present state and then of every change.
     package func observe(_ observer: @escaping @Sendable (MeshEvent) -> Void) {
         let driver = driver
@@ -145,6 +168,15 @@ package final class MeshService: Sendable {
     package func shutDown() -> EventLoopFuture<Void> {
         let disk = disk
         return onLoop { $0.shutDown() }.always { _ in disk.shutdownGracefully { _ in } }
+    }
+
+    private func onLoop(_ body: @escaping @Sendable (MeshDriver) -> Void) {
+        let driver = driver
+        if eventLoop.inEventLoop {
+            body(driver.value)
+        } else {
+            eventLoop.execute { body(driver.value) }
+        }
     }
 
     private func onLoop<Value: Sendable>(

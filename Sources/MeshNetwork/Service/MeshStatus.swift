@@ -7,12 +7,15 @@ package struct MeshStatus: Sendable {
     package let localPeer: PeerID
     /// Every connected peer, sorted by ID.
     package let members: [Member]
+    /// The admitted peers that are here: connected, or reached through others.
+    package let present: Set<PeerID>
     /// Members that were here within the hour.
     package let departed: [Member]
     /// Why peers could not be reached at the last attempt.
     package let dialFailures: [PeerID: String]
     package let admission: Admission.Counters
     package let replication: Replication.Counters
+    package let overlay: Overlay.Counters
     package let room: RoomStatus
     package let ledger: LedgerStatus
     /// Monotonic time of this reading, to compare with the members' instants.
@@ -49,9 +52,9 @@ package enum MeshEvent: Sendable {
     case ledgerChanged([EntryChange])
     /// A member came or went. A new observer is told of those that are here.
     case membership(Membership.Event)
-    /// The admitted peers that are connected, and whether another node's ledger has been merged since
-    /// the start.
-    case members(admitted: Set<PeerID>, roomAnswered: Bool)
+    /// The admitted peers that are here, connected or reached through others, and whether another node's
+    /// ledger has been merged since the start.
+    case members(present: Set<PeerID>, roomAnswered: Bool)
     /// Whether stock nodes are in the room.
     case stockPeers(Bool)
     /// Another node's validly signed entry in `machines` was rejected: two nodes want one address.

@@ -7,7 +7,10 @@ struct LinkState: Sendable {
     static let probeInterval = Duration.milliseconds(250)
     static let announcementInterval = Duration.seconds(1)
     static let firstQueryInterval = Duration.seconds(4)
-    static let longestQueryInterval = Duration.seconds(60)
+    /// How rarely is asked while nobody has been heard, and once somebody has: whoever comes later
+    /// announces itself, and is told of the others by those that it meets.
+    static let longestLonelyInterval = Duration.seconds(60)
+    static let longestQueryInterval = Duration.seconds(900)
     /// No record is multicast more often than this, however often it is asked for (RFC 6762, 6).
     static let answerInterval = Duration.seconds(1)
 
@@ -19,6 +22,8 @@ struct LinkState: Sendable {
     var queryDue: Instant
     var queryInterval = LinkState.firstQueryInterval
     var queriesSent = 0
+    /// Whether another node of the network was ever heard on the link.
+    var hasHeard = false
     /// What is to be answered by multicast, and when.
     var pendingAnswer: Advertisement.Subject = []
     var answerDue: Instant?
@@ -50,7 +55,8 @@ struct LinkState: Sendable {
     mutating func queryWasSent(at now: Instant, generator: inout SeededGenerator) {
         queryDue = now + queryInterval
         let factor = Double.random(in: 1.5...2.5, using: &generator)
-        queryInterval = min(queryInterval * factor, Self.longestQueryInterval)
+        let longest = hasHeard ? Self.longestQueryInterval : Self.longestLonelyInterval
+        queryInterval = min(queryInterval * factor, longest)
     }
 
     /// Asks for a multicast answer about `subjects`; questions that come close together get one.

@@ -6,7 +6,7 @@ package import Timing
 /// multicast DNS for one service (contract/wire.md G; RFC 6762, 6763).
 ///
 /// ```
-///   link up ── query ── 4 s ── query ── ×1.5…2.5 ── … ── every 60 s, unless another node just asked
+///   link up ── query ── 4 s ── query ── ×1.5…2.5 ── … ── every 15 min (60 s while alone), unless another just asked
 ///      └── probe ×3, 250 ms apart ── announce ×2, 1 s apart ── answer what is asked
 ///   addresses change: goodbye to the old instance name, announce under a new one
 /// ```
@@ -256,6 +256,7 @@ package struct ServiceDiscovery: Sendable {
         if message.isResponse, source.port != LinkState.port { return [] }
         var effects = browser.learn(from: message.records, at: now, generator: &generator)
             .map { Effect.discovered($0.0, $0.1) }
+        if !effects.isEmpty { state.hasHeard = true }
         if !message.isResponse, !ownIDs.contains(message.id) {
             effects += answer(message, from: source, on: &state, at: now)
         }

@@ -45,6 +45,8 @@ package final class LeaseService: Sendable {
         var failures = 0
         var illness: String? = "it has not been asked yet"
         var said: [PeerID: APIHolding] = [:]
+        /// The other servers, while this node is one.
+        var pinned: Set<PeerID> = []
         var holder: PeerID?
         var since: Instant?
         var moves: UInt64 = 0
@@ -94,9 +96,13 @@ package final class LeaseService: Sendable {
         onLoop { service in
             guard service.state.value.core.servers != servers else { return }
             let peers = Set(servers?.members ?? []).subtracting([service.parts.host.localPeer])
-            if servers?.members.contains(service.parts.host.localPeer) == true {
-                for peer in peers { service.parts.host.setKeepConnected(true, for: peer, addresses: []) }
+            // Leases need a connection of each server to each other.
+            let pinned = servers?.members.contains(service.parts.host.localPeer) == true ? peers : []
+            for peer in service.state.value.pinned.subtracting(pinned) {
+                service.parts.mesh.setPinned(false, for: peer)
             }
+            for peer in pinned { service.parts.mesh.setPinned(true, for: peer) }
+            service.state.value.pinned = pinned
             service.state.value.streams?.retain(peers)
             service.feed(.servers(servers))
             service.route()
@@ -161,7 +167,7 @@ package final class LeaseService: Sendable {
 
     private func observe(_ event: MeshEvent) {
         switch event {
-        case .members(let admitted, _): feed(.connected(admitted))
+        case .members(let present, _): feed(.connected(present))
         case .ledgerChanged(let changes):
             var isNews = false
             for change in changes where change.id.bucket == .kairosNode {

@@ -149,9 +149,10 @@ struct Composition: Sendable {
                 leaseAmong: { leasing?.setServers($0) })
         ).get()
         let discovery = try await discover(
-            identity: identity, settings: settings, swarm: swarm, time: time, logger: logger)
+            identity: identity, settings: settings, swarm: swarm, mesh: mesh, time: time, logger: logger)
+        mesh.setUse { [weak vpn] peer in vpn?.uses(connectionTo: peer) ?? false }
         for (peer, address) in settings.bootstrapPeers where peer != identity.peerID {
-            swarm.setKeepConnected(true, for: peer, addresses: [address])
+            mesh.setPinned(true, for: peer, addresses: [address])
         }
         let candidate = ConfigurationReload.Candidate(configuration: configuration, settings: settings)
         let notes = ConfigurationNotes(candidate, at: time.wallClock())
@@ -335,7 +336,8 @@ struct Composition: Sendable {
     }
 
     private static func discover(
-        identity: Identity, settings: NodeSettings, swarm: Swarm, time: any TimeSource, logger: Logger
+        identity: Identity, settings: NodeSettings, swarm: Swarm, mesh: MeshService, time: any TimeSource,
+        logger: Logger
     ) async throws -> MulticastDNSService? {
         guard settings.multicastDNS else { return nil }
         var configuration = MulticastDNSService.Configuration(
@@ -348,7 +350,7 @@ struct Composition: Sendable {
                 configuration: settled, eventLoop: swarm.eventLoop, generator: .fromSystem(), time: time,
                 logger: logger
             ) { peer, addresses in
-                swarm.setKeepConnected(true, for: peer, addresses: addresses)
+                mesh.discovered(peer, at: addresses)
             }
         }.get()
         swarm.addObserver { event in

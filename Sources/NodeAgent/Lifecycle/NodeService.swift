@@ -176,8 +176,8 @@ package final class NodeService: Sendable {
         case .membership:
             // The mesh logs who comes and goes; what counts here is who is admitted.
             break
-        case .members(let admitted, let roomAnswered):
-            feed(.members(connected: admitted, roomAnswered: roomAnswered))
+        case .members(let present, let roomAnswered):
+            feed(.members(connected: present, roomAnswered: roomAnswered))
         case .stockPeers(let present):
             feed(.stockPeers(present))
         case .rejected(let id, let entry, _):

@@ -81,6 +81,7 @@ package struct StatusReporter: StatusSource, LedgerSource {
                 uniqueKeysWithValues: visible.map { ($0.key.string, $0.value.value.string) })
         }
         let connected = Set((status?.members ?? []).map(\.peer.description))
+            .union(status?.present.map(\.description) ?? [])
         return LedgerView(
             buckets: buckets, localPeer: localPeer.description, roomPeers: connected,
             connectedPeers: connected,
@@ -141,6 +142,9 @@ package struct StatusReporter: StatusSource, LedgerSource {
             node.roundTripMilliseconds = member.roundTrip.map { $0.inSeconds * 1000 }
             node.lastSeen = Timestamp(now.wall + (member.lastSeen - now.instant))
             nodes.append(node)
+        }
+        for peer in mesh.present.sorted() where seen.insert(peer).inserted {
+            nodes.append(describe(peer, view: view, state: .reachable))
         }
         for member in mesh.departed where seen.insert(member.peer).inserted {
             var node = describe(member.peer, view: view, state: .unreachable)

@@ -119,6 +119,9 @@ struct DatagramPathCore: Sendable {
         return probing != nil || handshakeUntil != nil ? .trying : .stream
     }
 
+    /// Whether packets travelled of late, either way.
+    var isInUse: Bool { nextCheck != nil || handshakeUntil != nil }
+
     /// When the core wants `.tick`; nil when nothing is to be done until packets come.
     var nextDeadline: Instant? {
         let forgetting = sessions.map { $0.since + configuration.forgetAfter }

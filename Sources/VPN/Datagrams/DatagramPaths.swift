@@ -131,6 +131,9 @@ final class DatagramPaths: Sendable {
 
     func pathState(of peer: PeerID) -> PathState { state.withLock { $0.peers[peer]?.core.state ?? .stream } }
 
+    /// Whether packets go to or come from the peer: its keys will have to be renewed.
+    func isInUse(by peer: PeerID) -> Bool { state.withLock { $0.peers[peer]?.core.isInUse ?? false } }
+
     /// The thread that reads the socket has news.
     func receive(_ event: DatagramReceiver.Event) {
         host.eventLoop.execute { self.handle(event) }

@@ -41,7 +41,7 @@ struct PeerLinkCore: Sendable {
         /// A stream that lives for less counts as one that could not be opened.
         var minimumLife: Duration = .seconds(1)
         /// After how long without packets the stream is closed.
-        var idleTimeout: Duration = .seconds(600)
+        var idleTimeout: Duration = .seconds(60)
     }
 
     enum Input: Hashable, Sendable {

@@ -220,6 +220,20 @@ package final class VPNService: Sendable {
         }
     }
 
+    /// Whether packets have lately gone to or come from `peer`, or wait for it, so that the connection to it
+    /// is worth keeping. Any thread may ask.
+    package func uses(connectionTo peer: PeerID) -> Bool {
+        let (link, isReceiving, datagrams) = state.withLock { state in
+            (
+                state.links[peer],
+                state.receiving[peer]?.isEmpty == false || state.stockReceiving[peer] != nil,
+                state.datagrams
+            )
+        }
+        return isReceiving || link.map { $0.snapshot.state != .idle } ?? false
+            || datagrams?.isInUse(by: peer) ?? false
+    }
+
     /// What the device waits for; nil when it is up or not wanted yet.
     package var waiting: Waiting? {
         state.withLock { state in

@@ -3,10 +3,11 @@ internal import LibP2P
 internal import Multiformats
 internal import NIOCore
 
-/// Frames of `/kairos/ledger/1.0.0` to and from peers: one stream for each direction of a pair, opened
+/// Frames of one protocol, such as `/kairos/ledger/1.0.0`, to and from peers: one stream for each direction of a pair, opened
 /// with the first frame and kept. Belongs to the host's event loop.
-final class LedgerStreams {
-    static let protocolID: ProtocolID = "/kairos/ledger/1.0.0"
+final class FrameStreams {
+    static let ledger: ProtocolID = "/kairos/ledger/1.0.0"
+    static let links: ProtocolID = "/kairos/links/1.0.0"
     /// Bytes that wait to be sent to one peer; frames beyond are dropped, and the next comparison
     /// brings them.
     private static let maximumQueued = 4 << 20
@@ -23,6 +24,8 @@ final class LedgerStreams {
     }
 
     private let host: any Host
+    private let protocolID: ProtocolID
+    private let maximumLength: Int
     /// Whether a peer's frames are wanted now, may be wanted soon, or never.
     private let standing: (PeerID) -> Admission.Standing?
     private let received: (PeerID, [UInt8]) -> Void
@@ -33,10 +36,13 @@ final class LedgerStreams {
     private(set) var dropped = 0
 
     init(
-        host: any Host, standing: @escaping (PeerID) -> Admission.Standing?,
+        host: any Host, protocolID: ProtocolID, maximumLength: Int,
+        standing: @escaping (PeerID) -> Admission.Standing?,
         received: @escaping (PeerID, [UInt8]) -> Void
     ) {
         self.host = host
+        self.protocolID = protocolID
+        self.maximumLength = maximumLength
         self.standing = standing
         self.received = received
     }
@@ -44,7 +50,8 @@ final class LedgerStreams {
     func start() {
         let streams = NIOLoopBound(self, eventLoop: host.eventLoop)
         let loop = host.eventLoop
-        host.setHandler(for: Self.protocolID) { stream in
+        let maximumLength = maximumLength
+        host.setHandler(for: protocolID) { stream in
             let (peer, channel) = (stream.peer, stream.channel)
             return loop.submit { streams.value.accept(channel, from: peer) }
                 .hop(to: channel.eventLoop)
@@ -52,7 +59,7 @@ final class LedgerStreams {
                     guard let number else { throw ChannelError.eof }
                     try channel.pipeline.syncOperations.addHandler(
                         LedgerFrameDecoder(
-                            maximum: LedgerFrame.maximumLength,
+                            maximum: maximumLength,
                             frame: { bytes in loop.execute { streams.value.frame(bytes, from: peer) } },
                             closed: { loop.execute { streams.value.ended(number, from: peer) } }))
                 }
@@ -60,7 +67,7 @@ final class LedgerStreams {
     }
 
     func stop() {
-        host.removeHandler(for: Self.protocolID)
+        host.removeHandler(for: protocolID)
         for peer in Set(outbound.keys).union(inbound.keys) { forget(peer) }
     }
 
@@ -100,7 +107,7 @@ final class LedgerStreams {
         outbound[peer] = Outbound(number: number)
         let streams = NIOLoopBound(self, eventLoop: host.eventLoop)
         let loop = host.eventLoop
-        host.openStream(to: peer, protocols: [Self.protocolID]) { stream in
+        host.openStream(to: peer, protocols: [protocolID]) { stream in
             let channel = stream.channel
             return channel.eventLoop.makeCompletedFuture {
                 // Nothing comes back on this stream: the peer answers on one of its own.
