@@ -120,7 +120,7 @@ package struct OverlayWorld {
     }
 
     package mutating func pin(_ isPinned: Bool, _ index: Int, _ other: Int) {
-        feed(index, .pin(isPinned, nodes[other].peer, []))
+        feed(index, .pin(isPinned, nodes[other].peer, [], .configuration))
     }
 
     package mutating func send(_ bytes: [UInt8], from index: Int, to other: Int) {

@@ -7,7 +7,7 @@ extension Overlay {
         /// A peer of the network was heard of on the local link.
         case discovered(PeerID, [Multiaddr])
         /// Stay connected to the peer whatever the rings say, or no longer.
-        case pin(Bool, PeerID, [Multiaddr])
+        case pin(Bool, PeerID, [Multiaddr], PinReason)
         /// Where this node can be dialled, best first.
         case listening([Multiaddr])
         /// An admitted peer is connected.
@@ -23,6 +23,14 @@ extension Overlay {
         /// Somebody here wants to talk to the peer now.
         case request(PeerID)
         case tick
+    }
+
+    /// Why a connection stays whatever the rings say. Each reason is taken away by itself.
+    package enum PinReason: Hashable, Sendable {
+        /// The cloud-config names the peer.
+        case configuration
+        /// Both are servers.
+        case lease
     }
 
     package enum Effect: Hashable, Sendable {

@@ -29,7 +29,7 @@ package struct Overlay: Sendable {
     var known: [PeerID: Known] = [:]
     var owners: [UInt64: PeerID] = [:]
     var links: [PeerID: Link] = [:]
-    var pins: [PeerID: [Multiaddr]] = [:]
+    var pins: [PeerID: [PinReason: [Multiaddr]]] = [:]
     /// Whom this node stays connected to.
     var wanted: Set<PeerID> = []
     /// Who is here.
@@ -84,9 +84,10 @@ package struct Overlay: Sendable {
 
     /// Where `peer` can be dialled, as far as is known.
     package func addresses(of peer: PeerID) -> [Multiaddr] {
-        guard let entry = known[peer] else { return pins[peer] ?? [] }
-        var addresses = entry.record?.addresses ?? []
-        for address in entry.addresses + (pins[peer] ?? []) where !addresses.contains(address) {
+        let entry = known[peer]
+        var addresses = entry?.record?.addresses ?? []
+        let pinned = pins[peer]?[.configuration] ?? []
+        for address in (entry?.addresses ?? []) + pinned where !addresses.contains(address) {
             addresses.append(address)
         }
         return addresses
@@ -109,7 +110,8 @@ package struct Overlay: Sendable {
     package mutating func receive(_ input: Input, at now: Instant) -> [Effect] {
         switch input {
         case .discovered(let peer, let addresses): discovered(peer, addresses, at: now)
-        case .pin(let isPinned, let peer, let addresses): pin(isPinned, peer, addresses, at: now)
+        case .pin(let isPinned, let peer, let addresses, let reason):
+            pin(isPinned, peer, addresses, reason, at: now)
         case .listening(let addresses):
             self.addresses = addresses
             update(at: now)
@@ -140,14 +142,17 @@ package struct Overlay: Sendable {
         update(at: now)
     }
 
-    private mutating func pin(_ isPinned: Bool, _ peer: PeerID, _ addresses: [Multiaddr], at now: Instant) {
+    private mutating func pin(
+        _ isPinned: Bool, _ peer: PeerID, _ addresses: [Multiaddr], _ reason: PinReason, at now: Instant
+    ) {
         guard peer != localPeer else { return }
         if isPinned {
-            guard pins[peer] == nil || pins[peer] != addresses, pins.count < Self.maximumKnown else { return }
-            pins[peer] = addresses
+            guard pins[peer]?[reason] != addresses, pins.count < Self.maximumKnown else { return }
+            pins[peer, default: [:]][reason] = addresses
             if wanted.contains(peer) { keep(peer) }
         } else {
-            pins[peer] = nil
+            pins[peer]?[reason] = nil
+            if pins[peer]?.isEmpty == true { pins[peer] = nil }
         }
         update(at: now)
     }

@@ -239,8 +239,8 @@ final class MeshDriver {
         overlay.feed(.discovered(peer, addresses))
     }
 
-    func setPinned(_ isPinned: Bool, _ peer: PeerID, _ addresses: [Multiaddr]) {
-        overlay.feed(.pin(isPinned, peer, addresses))
+    func setPinned(_ isPinned: Bool, _ peer: PeerID, _ addresses: [Multiaddr], _ reason: Overlay.PinReason) {
+        overlay.feed(.pin(isPinned, peer, addresses, reason))
     }
 
     func setUse(_ isUsed: @escaping @Sendable (PeerID) -> Bool) {

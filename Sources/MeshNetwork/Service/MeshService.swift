@@ -116,9 +116,11 @@ package final class MeshService: Sendable {
         onLoop { $0.discovered(peer, addresses) }
     }
 
-    /// Stays connected to `peer`, or no longer, whether or not it is a neighbour.
-    package func setPinned(_ isPinned: Bool, for peer: PeerID, addresses: [Multiaddr] = []) {
-        onLoop { $0.setPinned(isPinned, peer, addresses) }
+    /// Stays connected to `peer` for `reason`, or no longer, whether or not it is a neighbour.
+    package func setPinned(
+        _ isPinned: Bool, for peer: PeerID, addresses: [Multiaddr] = [], reason: Overlay.PinReason
+    ) {
+        onLoop { $0.setPinned(isPinned, peer, addresses, reason) }
     }
 
     /// Sets who is asked, on the host's loop, whether something uses the connection to a peer that the

@@ -99,9 +99,9 @@ package final class LeaseService: Sendable {
             // Leases need a connection of each server to each other.
             let pinned = servers?.members.contains(service.parts.host.localPeer) == true ? peers : []
             for peer in service.state.value.pinned.subtracting(pinned) {
-                service.parts.mesh.setPinned(false, for: peer)
+                service.parts.mesh.setPinned(false, for: peer, reason: .lease)
             }
-            for peer in pinned { service.parts.mesh.setPinned(true, for: peer) }
+            for peer in pinned { service.parts.mesh.setPinned(true, for: peer, reason: .lease) }
             service.state.value.pinned = pinned
             service.state.value.streams?.retain(peers)
             service.feed(.servers(servers))

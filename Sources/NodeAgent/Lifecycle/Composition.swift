@@ -152,7 +152,7 @@ struct Composition: Sendable {
             identity: identity, settings: settings, swarm: swarm, mesh: mesh, time: time, logger: logger)
         mesh.setUse { [weak vpn] peer in vpn?.uses(connectionTo: peer) ?? false }
         for (peer, address) in settings.bootstrapPeers where peer != identity.peerID {
-            mesh.setPinned(true, for: peer, addresses: [address])
+            mesh.setPinned(true, for: peer, addresses: [address], reason: .configuration)
         }
         let candidate = ConfigurationReload.Candidate(configuration: configuration, settings: settings)
         let notes = ConfigurationNotes(candidate, at: time.wallClock())
@@ -161,7 +161,7 @@ struct Composition: Sendable {
             parts: .init(
                 options: options, group: group, time: time, logger: logger, notes: notes,
                 isFounded: { (try? await node.view().get())?.certificate != nil },
-                apply: { apply($0, to: node, k3s: k3s, swarm: swarm) }))
+                apply: { apply($0, to: node, k3s: k3s, mesh: mesh, localPeer: identity.peerID) }))
         let reporter = StatusReporter(
             name: machine.hostName, uuid: machine.uuid, networkID: settings.networkID,
             prefixLength: settings.claim.subnet.prefixLength,
@@ -183,7 +183,8 @@ struct Composition: Sendable {
 
     /// Has a node that runs go on with another configuration. Each part takes what it depends on.
     private static func apply(
-        _ candidate: ConfigurationReload.Candidate, to node: NodeService, k3s: K3sRunner, swarm: Swarm
+        _ candidate: ConfigurationReload.Candidate, to node: NodeService, k3s: K3sRunner, mesh: MeshService,
+        localPeer: PeerID
     ) {
         guard let settings = candidate.settings else { return }
         node.adopt(settings.live)
@@ -191,8 +192,8 @@ struct Composition: Sendable {
             settings: settings.userSettings, externalDatastore: settings.externalDatastore,
             kubeVIP: settings.kubeVIP)
         if let command = settings.givenCommand { k3s.runAsGiven(command) }
-        for (peer, address) in settings.bootstrapPeers where peer != swarm.localPeer {
-            swarm.setKeepConnected(true, for: peer, addresses: [address])
+        for (peer, address) in settings.bootstrapPeers where peer != localPeer {
+            mesh.setPinned(true, for: peer, addresses: [address], reason: .configuration)
         }
     }
 
