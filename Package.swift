@@ -182,7 +182,8 @@ let package = Package(
         .testTarget(
             name: "MeshNetworkTests",
             dependencies: [
-                "MeshSimulation", "MeshNetwork", "Ledger", "LibP2P", "GossipSub", "Multiformats", "Timing", "TestSupport",
+                "MeshSimulation", "MeshNetwork", "Ledger", "LibP2P", "GossipSub", "Multiformats", "Timing",
+                "TestSupport",
                 nioCore, nioPosix, nioConcurrency, nioEmbedded, logging,
             ],
             swiftSettings: settings),

@@ -256,7 +256,7 @@ struct ServiceDiscoveryTests {
         #expect(messages[0].answers.allSatisfy { $0.timeToLive == 0 })
     }
 
-    @Test("in a settled network one query a quarter of an hour serves all nodes, and everyone still knows everyone")
+    @Test("in a settled network one query in 15 minutes serves all nodes, and everyone still knows everyone")
     func quietWhenIdle() throws {
         var world = DiscoveryWorld(seed: 10)
         for _ in 0..<12 { try world.add() }
