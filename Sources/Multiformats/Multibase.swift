@@ -34,7 +34,7 @@ package enum Multibase: Hashable, Sendable, CaseIterable {
 
     /// `bytes` as text, without the prefix.
     package func encodeWithoutPrefix(_ bytes: some Collection<UInt8>) -> String {
-        let alphabet = Array(alphabet.utf8)
+        let alphabet = digits
         let text =
             switch shape {
             case .bits(let bits, let padding):
@@ -125,7 +125,17 @@ package enum Multibase: Hashable, Sendable, CaseIterable {
     }
 
     /// The value of every byte as a digit, 0xff for those that are none.
-    private var values: [UInt8] { Self.tables[self] ?? [UInt8](repeating: 0xff, count: 256) }
+    private var values: [UInt8] {
+        if self == .base58btc { return Self.base58Values }
+        return Self.tables[self] ?? [UInt8](repeating: 0xff, count: 256)
+    }
+
+    /// The digits in their order.
+    private var digits: [UInt8] { self == .base58btc ? Self.base58Digits : Array(alphabet.utf8) }
+
+    /// Those of peer IDs are always at hand.
+    private static let base58Digits = Array(Multibase.base58btc.alphabet.utf8)
+    private static let base58Values = Multibase.base58btc.makeTable()
 
     private static let byPrefix = Dictionary(uniqueKeysWithValues: allCases.map { ($0.prefix, $0) })
 
@@ -189,61 +199,79 @@ package enum Multibase: Hashable, Sendable, CaseIterable {
     // MARK: large numbers
 
     private static func encodeNumber(_ bytes: some Collection<UInt8>, alphabet: [UInt8]) -> [UInt8] {
-        let zeros = bytes.prefix { $0 == 0 }.count
-        let digits = convert(bytes.dropFirst(zeros), from: 256, to: alphabet.count)
+        let bytes = Array(bytes)
+        let zeros = bytes.firstIndex { $0 != 0 } ?? bytes.count
         var text = [UInt8](repeating: alphabet[0], count: zeros)
-        text.append(contentsOf: digits.map { alphabet[Int($0)] })
+        let digits = convert(bytes, after: zeros, from: 256, to: alphabet.count)
+        text.reserveCapacity(zeros + digits.count)
+        for digit in digits { text.append(alphabet[Int(digit)]) }
         return text
     }
 
     private static func decodeNumber(_ digits: [UInt8], radix: Int) -> [UInt8] {
-        let zeros = digits.prefix { $0 == 0 }.count
-        return [UInt8](repeating: 0, count: zeros) + convert(digits.dropFirst(zeros), from: radix, to: 256)
+        let zeros = digits.firstIndex { $0 != 0 } ?? digits.count
+        return [UInt8](repeating: 0, count: zeros) + convert(digits, after: zeros, from: radix, to: 256)
     }
 
-    /// The digits of one radix, most significant first, as digits of another, without leading zeros.
+    /// The digits of one radix from place `start` on, most significant first, as digits of another, without
+    /// leading zeros.
     ///
     /// Long division by hand, but with limbs of as many digits as 32 bits hold: the time still grows
     /// with the square of the length, and a peer ID takes a twentieth of what it takes digit by digit.
-    private static func convert(_ digits: some Collection<UInt8>, from: Int, to: Int) -> [UInt8] {
+    /// On plain arrays, because peer IDs are written and read all the time.
+    private static func convert(_ digits: [UInt8], after start: Int, from: Int, to: Int) -> [UInt8] {
         let (input, output) = (group(of: from), group(of: to))
+        let (from, to) = (UInt64(from), UInt64(to))
         // Least significant first, each below `output.value`.
         var limbs: [UInt64] = []
-        var rest = digits[...]
-        while !rest.isEmpty {
+        limbs.reserveCapacity((digits.count - start) / 4 + 4)
+        var place = start
+        while place < digits.count {
+            let end = min(place + input.count, digits.count)
             var carry: UInt64 = 0
             var factor: UInt64 = 1
-            for digit in rest.prefix(input.count) {
-                carry = carry * UInt64(from) + UInt64(digit)
-                factor *= UInt64(from)
+            while place < end {
+                carry = carry * from + UInt64(digits[place])
+                factor *= from
+                place += 1
             }
-            rest = rest.dropFirst(input.count)
             // The carry stays below the factor, and both factors are at most 2³²: nothing overflows.
             for index in limbs.indices {
                 let sum = limbs[index] * factor + carry
-                limbs[index] = sum % output.value
                 carry = sum / output.value
+                limbs[index] = sum - carry * output.value
             }
             while carry > 0 {
                 limbs.append(carry % output.value)
                 carry /= output.value
             }
         }
-        var reversed: [UInt8] = []
-        reversed.reserveCapacity(limbs.count * output.count)
+        var result = [UInt8](repeating: 0, count: limbs.count * output.count)
+        var next = result.count
         for limb in limbs {
             var left = limb
             for _ in 0..<output.count {
-                reversed.append(UInt8(left % UInt64(to)))
-                left /= UInt64(to)
+                next -= 1
+                let rest = left / to
+                result[next] = UInt8(left - rest * to)
+                left = rest
             }
         }
-        while reversed.last == 0 { reversed.removeLast() }
-        return reversed.reversed()
+        if let first = result.firstIndex(where: { $0 != 0 }) {
+            result.removeFirst(first)
+        } else {
+            result = []
+        }
+        return result
     }
 
     /// The most digits of `radix` whose values fit 32 bits, and how many values they have.
     private static func group(of radix: Int) -> (count: Int, value: UInt64) {
+        switch radix {
+        case 256: return (4, 1 << 32)
+        case 58: return (5, 656_356_768)
+        default: break
+        }
         var (count, value) = (1, UInt64(radix))
         while value * UInt64(radix) <= 1 << 32 {
             count += 1

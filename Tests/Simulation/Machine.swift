@@ -7,8 +7,9 @@ import NodeAgent
 import Timing
 import VPN
 
-/// One simulated machine: what it is, what its disk holds, and what runs on it.
-struct Machine {
+/// One simulated machine: what it is, what its disk holds, and what runs on it. A class, so that a look at
+/// it is no copy; a world's machines are its own.
+final class Machine {
     /// What is on disk: it outlives a power cut.
     struct Disk {
         var election: ElectionState?
@@ -26,7 +27,7 @@ struct Machine {
     }
 
     /// What is gone when the agent ends.
-    struct Agent {
+    final class Agent {
         var core: NodeCore
         var replication: Replication
         var reconciler = K3sReconciler()
@@ -44,9 +45,16 @@ struct Machine {
         var routes: [VirtualAddress: PeerID] = [:]
         var writes: [(number: Int, write: Write)] = []
         let startedAt: Instant
+
+        init(core: NodeCore, replication: Replication, startedAt: Instant) {
+            self.core = core
+            self.replication = replication
+            self.startedAt = startedAt
+        }
     }
 
     let identity: Identity
+    let peer: PeerID
     let name: String
     let uuid: String
     let forced: ForcedRole?
@@ -81,6 +89,7 @@ struct Machine {
         clockOffset: Duration
     ) {
         self.identity = identity
+        self.peer = identity.peerID
         self.name = name
         self.uuid = uuid
         self.forced = forced
@@ -93,8 +102,6 @@ struct Machine {
                 layout: K3sLayout(),
                 supervision: .systemd(agentUnit: "kairos-agent.service")))
     }
-
-    var peer: PeerID { identity.peerID }
 
     /// The address that its device carries.
     var address: VirtualAddress? { agent?.device }

@@ -30,7 +30,12 @@ struct ModelledK3s {
     init(node: K3sRunner.Node) { self.node = node }
 
     /// The last state that the agent asked for.
-    var desired: DesiredState?
+    var desired: DesiredState? {
+        didSet { desiredSettings = desired.map { Self.settings(of: $0.config.rendered()) } }
+    }
+
+    /// The settings that it asks for.
+    private(set) var desiredSettings: [String: String]?
 
     /// What the agent sees of it.
     func observation(of desired: DesiredState) -> Observation {

@@ -51,7 +51,7 @@ extension World {
     /// A node is about to tell an entry: a vote in it must be on its disk.
     mutating func checkPublished(_ id: EntryID, value: String, by index: Int) {
         guard id.bucket.string == LedgerKeys.electionBucket, id.key.string.hasSuffix("/register"),
-            let register = ElectionCodec.register(from: value)
+            let register = reader.register(from: value)
         else { return }
         let disk = machines[index].disk.election
         if let disk, disk.number < register.number {
@@ -173,7 +173,7 @@ extension World {
         guard let process = k3s.process, process.isReady, process.command == desired.command else {
             return ["K3s of n\(index) is not up as \(desired.command)"]
         }
-        if process.settings != ModelledK3s.settings(of: desired.config.rendered()) {
+        if process.settings != k3s.desiredSettings {
             return ["K3s of n\(index) runs with other settings than its role asks for"]
         }
         return []

@@ -121,7 +121,7 @@ extension World {
     private mutating func clone(_ index: Int, _ number: Int) {
         let original = machines[index]
         machines[index].isFaithless = true
-        var copy = Machine(
+        let copy = Machine(
             identity: original.identity, name: original.name, uuid: original.uuid, forced: original.forced,
             fixedAddress: original.fixedAddress, clockOffset: original.clockOffset)
         copy.copyOf = number

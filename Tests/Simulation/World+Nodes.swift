@@ -42,7 +42,7 @@ extension World {
                     identity: machine.identity, uuid: card.uuid, name: machine.name, networkID: "kairos",
                     scope: scope, forcedRole: machine.forced, highAvailability: false,
                     apiAddress: scenario.subnet.standardAPIAddress, fixedToken: nil, runsK3s: true),
-                claim: claim, election: founding, joinToken: machine.disk.token)
+                claim: claim, election: founding, joinToken: machine.disk.token, reader: reader)
             let replication = Replication(
                 identity: machine.identity, stored: machine.disk.snapshot,
                 generator: SeededGenerator(seed: random.next()), at: now)

@@ -92,6 +92,8 @@ package struct World {
     var stolen: Set<String> = []
     var durableVotes: Set<Vote> = []
     var checkedCertificates: Set<DecreeCertificate> = []
+    /// What the nodes' ledgers hold is read once for all of them.
+    let reader = EntryReader()
     private let records: Bool
     private var order = 0
 

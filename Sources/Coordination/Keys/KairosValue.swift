@@ -38,6 +38,11 @@ package enum KairosValue {
     package static let longestText = 256 * 1024
 
     private static func json(_ text: String) -> String {
+        // Most values are names, addresses and tokens, in which there is nothing to escape.
+        let isPlain = text.utf8.allSatisfy {
+            $0 >= 0x20 && $0 < 0x7f && $0 != UInt8(ascii: "\"") && $0 != UInt8(ascii: "\\")
+        }
+        if isPlain { return "\"" + text + "\"" }
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.withoutEscapingSlashes]
         // A Swift string is valid Unicode, which JSON always holds.
@@ -47,7 +52,17 @@ package enum KairosValue {
 
     private static func wrap(_ json: String) -> String {
         let base64 = Data(json.utf8).base64EncodedString()
-        return "\"" + String(base64.map { $0 == "+" ? "-" : $0 == "/" ? "_" : $0 }) + "\""
+        var text: [UInt8] = [UInt8(ascii: "\"")]
+        text.reserveCapacity(base64.utf8.count + 2)
+        for character in base64.utf8 {
+            switch character {
+            case UInt8(ascii: "+"): text.append(UInt8(ascii: "-"))
+            case UInt8(ascii: "/"): text.append(UInt8(ascii: "_"))
+            default: text.append(character)
+            }
+        }
+        text.append(UInt8(ascii: "\""))
+        return String(decoding: text, as: UTF8.self)
     }
 
     private static func unwrap(_ entry: String) -> Data? {

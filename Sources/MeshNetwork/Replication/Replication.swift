@@ -25,6 +25,8 @@ package struct Replication: Sendable {
     package private(set) var ledger: Ledger
     package private(set) var counters = Counters()
     private let identity: Identity
+    /// This node as the owner of its entries.
+    private let own: LedgerText
     private let configuration: Configuration
     private var generator: SeededGenerator
     private var peers: [PeerID: Peer] = [:]
@@ -48,6 +50,7 @@ package struct Replication: Sendable {
         generator: SeededGenerator, at now: Instant
     ) {
         self.identity = identity
+        self.own = LedgerText(identity.peerID.description)
         self.configuration = configuration
         self.generator = generator
         ledger =
@@ -187,7 +190,6 @@ package struct Replication: Sendable {
     /// room; the other then learns of it. Only the older one answers, so they cannot answer for ever.
     private func news(of report: MergeReport, in block: Block, _ moment: Moment) -> [Effect] {
         var effects: [Effect] = report.changes.isEmpty ? [] : [.changed(report.changes)]
-        let own = LedgerText(identity.peerID.description)
         for (id, reason) in report.rejections where id.bucket == .machines && reason != .invalidSignature {
             guard let entry = block.storage[id.bucket]?[id.key] else { continue }
             effects.append(.rejected(id, entry, reason))
@@ -368,8 +370,6 @@ package struct Replication: Sendable {
     }
 
     // MARK: heartbeat
-
-    private var own: LedgerText { LedgerText(identity.peerID.description) }
 
     private var beats: Bool {
         configuration.beatsWithoutAddress

@@ -17,6 +17,7 @@ package struct LedgerBoard: Sendable {
     }
 
     private let networkID: String
+    private let reader: EntryReader
     private let stockBucket: LedgerText
     private var records: [VirtualAddress: MachineRecord] = [:]
     package private(set) var machines: [VirtualAddress: MachineEntry] = [:]
@@ -32,8 +33,9 @@ package struct LedgerBoard: Sendable {
     /// How long a heartbeat counts (contract/wire.md J.8).
     package static let heartbeatLifetime = Duration.seconds(480)
 
-    package init(networkID: String) {
+    package init(networkID: String, reader: EntryReader = EntryReader()) {
         self.networkID = networkID
+        self.reader = reader
         self.stockBucket = LedgerText(networkID)
     }
 
@@ -45,7 +47,7 @@ package struct LedgerBoard: Sendable {
             guard let address = VirtualAddress(key) else { return .none }
             records[address] = MachineRecord(
                 owner: entry.owner.string, version: entry.version, isDeleted: entry.isDeleted)
-            let machine = entry.isDeleted ? nil : MachineEntry(value: entry.value.string)
+            let machine = entry.isDeleted ? nil : reader.machine(from: entry.value.string)
             if machine == nil || machine?.peerID != machines[address]?.peerID {
                 claimants[address] = machine.flatMap { try? PeerID($0.peerID) }
             }
@@ -56,12 +58,12 @@ package struct LedgerBoard: Sendable {
             return .machines
         case LedgerText.kairosElection where !entry.isDeleted:
             if let peer = LedgerKeys.owner(ofKey: key, kind: "register", networkID: networkID),
-                let register = ElectionCodec.register(from: entry.value.string)
+                let register = reader.register(from: entry.value.string)
             {
                 return .register(peer, register)
             }
             if let peer = LedgerKeys.owner(ofKey: key, kind: "certificate", networkID: networkID),
-                let certificate = ElectionCodec.certificate(from: entry.value.string)
+                let certificate = reader.certificate(from: entry.value.string)
             {
                 return .certificate(peer, certificate)
             }

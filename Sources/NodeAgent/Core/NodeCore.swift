@@ -175,14 +175,15 @@ package struct NodeCore: Sendable {
 
     /// Makes the node's decisions from what its disk remembers.
     package init(
-        configuration: Configuration, claim: AddressClaim, election: DecreeElection, joinToken: String?
+        configuration: Configuration, claim: AddressClaim, election: DecreeElection, joinToken: String?,
+        reader: EntryReader = EntryReader()
     ) {
         self.configuration = configuration
         self.localPeer = configuration.identity.peerID
         self.claim = claim
         self.election = election
         self.joinToken = configuration.fixedToken ?? joinToken
-        self.board = LedgerBoard(networkID: configuration.networkID)
+        self.board = LedgerBoard(networkID: configuration.networkID, reader: reader)
         self.publisher = KeyPublisher(uuid: configuration.uuid, networkID: configuration.networkID)
     }
 
