@@ -338,8 +338,14 @@ struct K3sReconcilerTests {
         let turn = send(.observed(observation), at: 2)
         #expect(Self.carried(turn) == [.restart(.server), .recordApplied("\(after.fingerprint)")])
         _ = send(.carriedOut(try #require(Self.carried(turn)), failure: nil), at: 2)
-        let done = send(.observed(PlanTests.settled(after)), at: 3)
-        #expect(Self.report(done)?.wantsRestart == nil && Self.report(done)?.waiting == nil)
+        // Its turn lasts until it works again.
+        var starting = PlanTests.settled(after)
+        starting.own.activity = .activating
+        let comesUp = try #require(Self.report(send(.observed(starting), at: 3)))
+        #expect(comesUp.wantsRestart == nil && comesUp.needsTurn)
+        _ = send(.changed, at: 4)
+        let done = send(.observed(PlanTests.settled(after)), at: 4)
+        #expect(Self.report(done)?.needsTurn == false && Self.report(done)?.waiting == nil)
     }
 
     @Test("a server that is not ready, and an agent, restart without a turn")

@@ -14,6 +14,18 @@ package enum Check: String, Hashable, Sendable, CaseIterable {
     case keptAddress = "an address survives a restart"
     /// Every vote in a certificate that is acted on is on its voter's disk, and none is told before.
     case votesOnDisk = "votes on disk before anyone acts"
+    /// There are never more servers than the cloud-config asks for.
+    case askedServers = "no more servers than asked for"
+    /// A server is chosen only when those before it are full members of etcd.
+    case oneAfterTheOther = "one server after the other"
+    /// No two nodes hold the API address, and none that is no server.
+    case oneAPIHolder = "one holder of the API address"
+    /// Whoever holds the API address has a K3s that works.
+    case healthyHolder = "the API address leads to a healthy server"
+    /// No two servers that work are restarted at once.
+    case oneRestart = "one restart at a time"
+    /// Nobody who leaves takes the cluster's data along.
+    case keptData = "the cluster outlives those who leave"
     /// At the end there is a founder, everyone has a role, and K3s runs as the role asks.
     case order = "order returns"
     /// At the end all replicas are equal.
@@ -45,6 +57,14 @@ package enum Sabotage: Hashable, Sendable, CaseIterable {
     case votesForgotten
     /// A partition stays for ever.
     case partitionStays
+    /// The agents are told of one server more than the cloud-config asks for.
+    case oneServerMore
+    /// The agents take every member of etcd for a full one.
+    case learnersVote
+    /// K3s is called healthy whatever it answers.
+    case illnessHidden
+    /// Servers restart K3s without their turn.
+    case restartUnasked
 
     /// The check that has to notice.
     package var noticedBy: Check {
@@ -56,6 +76,10 @@ package enum Sabotage: Hashable, Sendable, CaseIterable {
         case .addressMovesAtRestart: .keptAddress
         case .votesForgotten: .votesOnDisk
         case .partitionStays: .equalLedgers
+        case .oneServerMore: .askedServers
+        case .learnersVote: .oneAfterTheOther
+        case .illnessHidden: .healthyHolder
+        case .restartUnasked: .oneRestart
         }
     }
 }

@@ -35,6 +35,20 @@ package struct Fault: Hashable, Sendable, CustomStringConvertible {
         case clone(Int, lasting: Duration)
         /// The machine tells the others something untrue.
         case lie(Int, Lie)
+        /// The agent stands still, as if it were stopped by a signal, and goes on.
+        case freeze(Int, lasting: Duration)
+        /// K3s of the machine runs, and its API server does not answer.
+        case illAPI(Int, lasting: Duration)
+        /// The machine loses power, and K3s' data with it.
+        case datastoreLost(Int, outage: Duration)
+        /// The machine is switched off for good.
+        case death(Int)
+        /// An operator says something on a machine.
+        case word(OperatorWord, at: Int)
+        /// Every machine gets another cloud-config, one after the other: other arguments for K3s.
+        case newArguments
+        /// The same: so many servers besides the founder.
+        case moreServers(Int)
     }
 
     /// What a member that lies says.
@@ -67,10 +81,12 @@ package struct Fault: Hashable, Sendable, CustomStringConvertible {
         // The step comes when it comes; nothing waits for it longer than this.
         case .powerCutAtStep(_, _, let outage): at + Self.longestWaitForStep + outage
         case .partition(_, let time), .oneWay(_, let time), .loss(_, let time), .duplication(_, let time),
-            .delay(_, let time), .fullDisk(_, let time), .slow(_, _, let time), .clone(_, let time):
+            .delay(_, let time), .fullDisk(_, let time), .slow(_, _, let time), .clone(_, let time),
+            .freeze(_, let time), .illAPI(_, let time), .datastoreLost(_, let time):
             at + time
         case .flapping(_, let period, let times): at + period * times * 2
-        case .clockJump, .reimage, .lie: at
+        case .clockJump, .reimage, .lie, .death, .word: at
+        case .newArguments, .moreServers: at + .seconds(5)
         }
     }
 
@@ -95,6 +111,15 @@ package struct Fault: Hashable, Sendable, CustomStringConvertible {
         case .reimage: "re-imaged machine"
         case .clone: "cloned machine"
         case .lie(_, let lie): "lie: \(lie)"
+        case .freeze: "agent stands still"
+        case .illAPI: "ill API server"
+        case .datastoreLost: "K3s' data lost"
+        case .death: "machine gone for good"
+        case .word(.leave, _): "word: leave"
+        case .word(.forget, _): "word: forget"
+        case .word(.resetCluster, _): "word: reset-cluster"
+        case .newArguments: "other arguments"
+        case .moreServers: "more servers asked for"
         }
     }
 
@@ -115,7 +140,14 @@ package struct Fault: Hashable, Sendable, CustomStringConvertible {
             case .fullDisk(let machine, let time): "n\(machine), for \(time)"
             case .clockJump(let machine, let jump): "n\(machine), by \(jump)"
             case .slow(let machine, let lag, let time): "n\(machine), by \(lag), for \(time)"
-            case .reimage(let machine): "n\(machine)"
+            case .reimage(let machine), .death(let machine): "n\(machine)"
+            case .freeze(let machine, let time), .illAPI(let machine, let time),
+                .datastoreLost(let machine, let time):
+                "n\(machine), for \(time)"
+            case .word(.forget(let other), let machine): "n\(other), on n\(machine)"
+            case .word(_, let machine): "on n\(machine)"
+            case .newArguments: "on all machines"
+            case .moreServers(let count): "\(count) besides the founder"
             case .clone(let machine, let time): "n\(machine), for \(time)"
             case .lie(let machine, _): "n\(machine)"
             }

@@ -31,6 +31,21 @@ final class Machine {
         var core: NodeCore
         var replication: Replication
         var reconciler = K3sReconciler()
+        var lease: LeaseCore
+        /// What the servers say of the API address.
+        var holdings: [PeerID: APIHolding] = [:]
+        /// Counts the appointments to ask K3s for its health; the last one stands.
+        var probes = 0
+        /// How often in a row K3s was found ill.
+        var failedProbes = 0
+        var holdsRestart = false
+        /// Whether K3s may be restarted without asking, as the only server of a cluster.
+        var isAlone = false
+        var leaseTick: Instant?
+        /// Whom it takes out of Kubernetes.
+        var removals = NodeRemovals()
+        var removed: [String: PeerID] = [:]
+        var removalTick: Instant?
         /// Inputs that arrived while effects were being carried out.
         var inbox: [NodeCore.Input] = []
         var isBusy = false
@@ -46,8 +61,9 @@ final class Machine {
         var writes: [(number: Int, write: Write)] = []
         let startedAt: Instant
 
-        init(core: NodeCore, replication: Replication, startedAt: Instant) {
+        init(core: NodeCore, lease: LeaseCore, replication: Replication, startedAt: Instant) {
             self.core = core
+            self.lease = lease
             self.replication = replication
             self.startedAt = startedAt
         }
@@ -64,6 +80,16 @@ final class Machine {
     var disk = Disk()
     var agent: Agent?
     var k3s: ModelledK3s
+    /// `p2p.auto.ha.master_nodes` of its cloud-config; nil where `p2p.auto.ha` is off.
+    var additionalServers: Int?
+    /// How fast its monotonic clock runs, in thousandths.
+    var clockRate: UInt64 = 1000
+    /// Until when its agent does not run, although nobody has ended it.
+    var frozenUntil: Instant = .zero
+    /// Whether its K3s runs and its API server does not answer.
+    var hasIllAPI = false
+    /// The start of K3s by which a server that worked is being restarted.
+    var restarting: Int?
     /// Counts the starts of the agent.
     var life = 0
     /// Whether it is switched off for good.
@@ -95,12 +121,8 @@ final class Machine {
         self.forced = forced
         self.fixedAddress = fixedAddress
         self.clockOffset = clockOffset
-        k3s = ModelledK3s(
-            node: .init(
-                name: NodeName(hostName: name, peerID: identity.peerID.bytes), interface: "edgevpn0",
-                carriesKubernetes: true, settings: UserSettings(), externalDatastore: nil,
-                layout: K3sLayout(),
-                supervision: .systemd(agentUnit: "kairos-agent.service")))
+        let nodeName = NodeName(hostName: name, peerID: identity.peerID.bytes)
+        k3s = ModelledK3s(node: ModelledK3s.node(name: nodeName, settings: UserSettings()))
     }
 
     /// The address that its device carries.

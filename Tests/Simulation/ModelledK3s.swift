@@ -12,9 +12,11 @@ struct ModelledK3s {
         /// Counts the starts, so that news of an older one is dropped.
         let number: Int
         var isReady = false
+        /// The cluster that it is part of, once it is up.
+        var cluster: Int?
     }
 
-    let node: K3sRunner.Node
+    var node: K3sRunner.Node
     // On disk.
     var files: [String: String] = [:]
     var enabled: Set<K3sCommand> = []
@@ -29,6 +31,14 @@ struct ModelledK3s {
 
     init(node: K3sRunner.Node) { self.node = node }
 
+    /// What the cloud-config says of K3s on the node of that name.
+    static func node(name: NodeName, settings: UserSettings) -> K3sRunner.Node {
+        K3sRunner.Node(
+            name: name, interface: "edgevpn0", carriesKubernetes: true, settings: settings,
+            externalDatastore: nil, layout: K3sLayout(),
+            supervision: .systemd(agentUnit: "kairos-agent.service"))
+    }
+
     /// The last state that the agent asked for.
     var desired: DesiredState? {
         didSet { desiredSettings = desired.map { Self.settings(of: $0.config.rendered()) } }
@@ -38,12 +48,14 @@ struct ModelledK3s {
     private(set) var desiredSettings: [String: String]?
 
     /// What the agent sees of it.
-    func observation(of desired: DesiredState) -> Observation {
+    func observation(of desired: DesiredState, hasEtcd: Bool) -> Observation {
         let layout = desired.layout
         var observation = Observation(
             own: status(of: desired.command), other: status(of: desired.command.other))
         observation.binary = layout.binaries[0]
-        let paths = desired.files(binary: layout.binaries[0]).map(\.path) + desired.absent
+        let paths =
+            desired.files(binary: layout.binaries[0]).map(\.path) + desired.absent
+            + desired.absentManifests
         let permits = K3sCommand.allCases.map(layout.startPermit)
         for path in paths + desired.stockOverrides + permits {
             observation.files[path] = files[path].map { .regular(content: $0, mode: 0o600) } ?? .missing
@@ -51,7 +63,8 @@ struct ModelledK3s {
         observation.applied = files[layout.appliedRecord]
         observation.isDeployed = files[layout.sentinel] != nil
         observation.hasNodeToken = datastore != nil
-        observation.hasSQLiteData = datastore != nil
+        observation.hasSQLiteData = datastore != nil && !hasEtcd
+        observation.hasEtcdData = hasEtcd
         if let text = files[layout.clusterRecord] {
             observation.record = ClusterRecord(text).map { .known($0) } ?? .unreadable
         }
@@ -123,30 +136,5 @@ struct ModelledK3s {
             settings[String(line[..<colon])] = String(isQuoted ? value.dropFirst().dropLast() : value)
         }
         return settings
-    }
-}
-
-/// A cluster that some server founded.
-package struct ModelledCluster: Sendable {
-    /// Which machine founded it.
-    package let founder: Int
-    /// Of which epoch its founder was.
-    let epoch: UInt64
-    let token: String
-    /// Whether further servers can join its datastore.
-    let isEtcd: Bool
-    /// Every machine that has ever joined it.
-    package internal(set) var joined: Set<Int> = []
-
-    /// Whether `text` admits to the cluster of this number: the token, and the CA when it is pinned.
-    func admits(_ text: String, number: Int) -> Bool {
-        guard text.hasPrefix("K10") else { return text == token }
-        return text == pinned(number)
-    }
-
-    /// The token that a running server writes for those who join.
-    func pinned(_ number: Int) -> String {
-        let digits = String(number, radix: 16)
-        return "K10" + String(repeating: "0", count: 64 - digits.count) + digits + "::server:" + token
     }
 }

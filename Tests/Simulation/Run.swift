@@ -34,7 +34,12 @@ extension Scenario {
         let quiet = world.now
         world.note("all faults are over")
         var orderSince: Instant?
+        var nextRound = quiet
         while world.now < quiet + Self.patience, world.mayGoOn {
+            if world.now >= nextRound {
+                nextRound = world.now + .seconds(15)
+                world.tidyUp()
+            }
             if (world.disorder.isEmpty || !world.endsWell) && world.differences.isEmpty {
                 // Not only reached but kept; and long enough for what is looked for after 10 s.
                 let since = orderSince ?? world.now
@@ -47,6 +52,7 @@ extension Scenario {
         }
         let recovery = orderSince.map { $0 - quiet }
         if world.mayGoOn {
+            if world.clusterLeft { world.violate(.keptData, "nobody is left who keeps the cluster's data") }
             if world.endsWell { for text in world.disorder { world.violate(.order, text) } }
             for text in world.differences { world.violate(.equalLedgers, text) }
         }

@@ -15,6 +15,14 @@ package struct Scenario: Hashable, Sendable {
     package var fixedAddresses: [Int: VirtualAddress] = [:]
     /// Offsets of the machines' wall clocks.
     package var clockSkew: [Int: Duration] = [:]
+    /// How fast the machines' monotonic clocks run, in thousandths; 1000 where nothing is said.
+    package var clockRates: [Int: UInt64] = [:]
+    /// `p2p.auto.ha.master_nodes`: how many servers there are to be besides the founder; nil without.
+    package var additionalServers: Int?
+    /// How long a server may be away until another takes its place; nil: for ever.
+    package var replacesServersAfter: Duration?
+    /// How long any node may be away until its role is freed; nil: for ever.
+    package var freesRolesAfter: Duration?
     package var faults: [Fault] = []
 
     package init(seed: UInt64, count: Int = 3, quorum: Int = 3) {
@@ -60,6 +68,7 @@ package struct Scenario: Hashable, Sendable {
         scenario.faults.sort { $0.at < $1.at }
         let smallest = budget.smallestQuorum
         scenario.quorum = Int.random(in: smallest...max(smallest, min(count, smallest + 1)), using: &random)
+        scenario.addServers()
         return scenario
     }
 

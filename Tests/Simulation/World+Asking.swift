@@ -18,6 +18,9 @@ extension World {
     /// To how many addresses the node has routes.
     package func routes(_ index: Int) -> Int { machines[index].agent?.routes.count ?? 0 }
 
+    /// Whether the machine carries the API address.
+    package func holdsAPIAddress(_ index: Int) -> Bool { holdsAPI(index) }
+
     /// How often the agent has started or restarted K3s.
     package func k3sStarts(_ index: Int) -> Int { machines[index].k3sStarts }
 

@@ -28,9 +28,10 @@ extension World {
                 .oneFounder, "number \(decree.number) has \(all.count) decrees; n\(index) knows another one")
         }
         if decree.isRunning { runningEpochs.insert(epoch) }
-        if let running = runningEpochs.min(), epoch > running {
+        if let running = runningEpochs.first(where: { $0 < epoch && !givenUp.contains($0) }) {
             violate(.oneCluster, "epoch \(epoch) was founded although the cluster of epoch \(running) ran")
         }
+        checkServers(decree)
         guard checkedCertificates.insert(certificate).inserted else { return }
         if certificate.accepts.count < scenario.quorum, sabotage != .quorumOfOne {
             violate(.certifiedRole, "a certificate has \(certificate.accepts.count) votes")
@@ -76,9 +77,15 @@ extension World {
                 .certifiedRole, "n\(index) is \(assignment.role) without a certificate on its disk")
         }
         let decree = certificate.decree
-        if (decree.founder.peer == machines[index].peer) != (assignment.role == .founder)
-            || assignment.epoch != decree.epoch
-        {
+        let peer = machines[index].peer
+        let serves = decree.isServer(peer)
+        let isAsDecreed =
+            switch assignment.role {
+            case .founder: serves && decree.founder.peer == peer
+            case .server: serves && decree.founder.peer != peer
+            case .agent: !serves
+            }
+        if !isAsDecreed || decree.isForgotten(peer) || assignment.epoch != decree.epoch {
             violate(.certifiedRole, "n\(index) is \(assignment.role), and its certificate says otherwise")
         }
         if assignment.role != .founder, !decree.isRunning {
@@ -92,7 +99,10 @@ extension World {
     mutating func checkFounding(by index: Int) {
         note("K3s of n\(index) founds a cluster")
         // One that never ran is given up: nobody has joined it.
-        guard let first = clusters.first(where: { runningEpochs.contains($0.epoch) || $0.joined.count > 1 })
+        guard
+            let first = clusters.first(where: {
+                !givenUp.contains($0.epoch) && (runningEpochs.contains($0.epoch) || $0.joined.count > 1)
+            })
         else { return }
         // The second holder of a founder's key is that founder; it is told apart in `isFaithless`.
         if machines[index].copyOf != nil || machines[first.founder].copyOf != nil { return }
@@ -118,6 +128,7 @@ extension World {
 
     /// Looks at what takes time to become wrong.
     mutating func lookAround() {
+        lookAtServers()
         guard now - wholeSince > .seconds(10), cuts.isEmpty, losses.isEmpty, delays.isEmpty else { return }
         var holders: [VirtualAddress: Int] = [:]
         for index in machines.indices where machines[index].lag == .zero {
@@ -127,88 +138,6 @@ extension World {
             }
             holders[address] = index
         }
-    }
-
-    // MARK: at the end
-
-    /// Whether this run has to end well: not when the machine that holds the cluster's data was installed
-    /// anew, which no election brings back.
-    package var endsWell: Bool {
-        guard let epoch = runningEpochs.max() else { return true }
-        return clusters.filter { $0.epoch == epoch }.allSatisfy { machines[$0.founder].k3s.datastore != nil }
-            && founders[epoch, default: []].allSatisfy { founder in machines.contains { $0.peer == founder } }
-    }
-
-    /// What is not yet as it should be once nothing fails any more.
-    package var disorder: [String] {
-        var disorder: [String] = []
-        let present = machines.indices.filter { !machines[$0].isGone }
-        let electors = present.filter { machines[$0].forced != .worker }
-        if electors.isEmpty { return [] }
-        for index in present {
-            guard let agent = machines[index].agent else {
-                disorder.append("n\(index) is down")
-                continue
-            }
-            guard agent.core.address != nil, agent.device == agent.core.address else {
-                disorder.append("n\(index) has no address: \(agent.core.waiting.map(\.what))")
-                continue
-            }
-            // A machine that was made the server by its cloud-config and lost waits, and says so.
-            if case .contradiction = agent.core.plan { continue }
-            disorder += disorderOfK3s(index, agent)
-        }
-        let servers = present.filter { machines[$0].k3s.process?.command == .server }
-        if servers.count != 1 { disorder.append("\(servers.count) servers run") }
-        let used = Set(servers.compactMap { machines[$0].k3s.datastore })
-        if used.count > 1 { disorder.append("servers of \(used.count) clusters run") }
-        return disorder
-    }
-
-    private func disorderOfK3s(_ index: Int, _ agent: Machine.Agent) -> [String] {
-        guard let desired = machines[index].k3s.desired, agent.core.plan.role != nil else {
-            return ["n\(index) has no role: \(agent.core.waiting.map(\.what))"]
-        }
-        let k3s = machines[index].k3s
-        guard let process = k3s.process, process.isReady, process.command == desired.command else {
-            return ["K3s of n\(index) is not up as \(desired.command)"]
-        }
-        if process.settings != k3s.desiredSettings {
-            return ["K3s of n\(index) runs with other settings than its role asks for"]
-        }
-        return []
-    }
-
-    /// How the replicas of running nodes differ.
-    package var differences: [String] {
-        let running = machines.indices.filter { machines[$0].agent != nil }
-        guard let first = running.first, let reference = liveEntries(first) else { return [] }
-        var differences: [String] = []
-        for index in running.dropFirst() {
-            guard let entries = liveEntries(index), entries != reference else { continue }
-            let ids = Set(entries.keys).union(reference.keys).filter { entries[$0] != reference[$0] }
-            let names = ids.map { id in
-                let versions = [reference[id], entries[id]].map { $0.map { "\($0.version)" } ?? "none" }
-                return "\(id.bucket.string)/\(id.key.string) (\(versions.joined(separator: ", ")))"
-            }
-            let text = names.sorted().prefix(3).joined(separator: ", ")
-            differences.append("n\(first) and n\(index) differ in \(text)")
-        }
-        return differences
-    }
-
-    private func liveEntries(_ index: Int) -> [EntryID: Entry]? {
-        guard let storage = machines[index].agent?.replication.ledger.storage else { return nil }
-        var entries: [EntryID: Entry] = [:]
-        for (bucket, keys) in storage {
-            for (key, entry) in keys where !entry.isDeleted {
-                // Whether a thief's claim counts hangs on the clock by which the owner is judged to live
-                // (contract/wire.md J.9); where clocks differ by hours, replicas may stay apart in it.
-                if bucket == .machines, stolen.contains(key.string) { continue }
-                entries[EntryID(bucket, key)] = entry
-            }
-        }
-        return entries
     }
 
     /// Addresses for which more than one member has ever had a claim in some ledger, or that a member

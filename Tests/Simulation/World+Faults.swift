@@ -1,7 +1,9 @@
 import Coordination
+import K3s
 import Ledger
 import LibP2P
 import MeshNetwork
+import NodeAgent
 import Timing
 import VPN
 
@@ -54,6 +56,32 @@ extension World {
             clone(index, number)
             schedule(.faultEnds(number), after: time)
         case .lie(let index, let lie): if has(index) { tell(lie, by: index) }
+        case .freeze(let index, let time):
+            guard has(index), machines[index].agent != nil else { return }
+            machines[index].frozenUntil = now + time
+            schedule(.faultEnds(number), after: time)
+        case .illAPI(let index, let time):
+            guard has(index) else { return }
+            machines[index].hasIllAPI = true
+            schedule(.faultEnds(number), after: time)
+        case .datastoreLost(let index, let outage):
+            guard has(index), machines[index].agent != nil else { return }
+            cutPower(index, outage: outage)
+            machines[index].k3s.datastore = nil
+        case .death(let index):
+            guard has(index) else { return }
+            stopAgent(index)
+            machines[index].isGone = true
+            machines[index].k3s.powerDown()
+        case .word(let word, let index): if has(index) { hear(word, at: index) }
+        case .newArguments:
+            changeCloudConfig { machine in
+                let settings = UserSettings(
+                    server: .init(arguments: ["--etcd-expose-metrics"]),
+                    agent: .init(arguments: ["--node-label=changed=yes"]))
+                machine.k3s.node = ModelledK3s.node(name: machine.k3s.node.name, settings: settings)
+            }
+        case .moreServers(let count): changeCloudConfig { $0.additionalServers = count }
         }
     }
 
@@ -77,7 +105,11 @@ extension World {
             stopAgent(copy)
             machines[copy].isGone = true
             machines[copy].k3s.powerDown()
-        case .powerCut, .kill, .clockJump, .reimage, .lie: break
+        case .illAPI(let index, _): machines[index].hasIllAPI = false
+        case .freeze(let index, _): note("n\(index) goes on")
+        case .powerCut, .kill, .clockJump, .reimage, .lie, .datastoreLost, .death, .word, .newArguments,
+            .moreServers:
+            break
         }
     }
 
@@ -104,6 +136,7 @@ extension World {
     // MARK: machines that come anew
 
     private mutating func reimage(_ index: Int) {
+        guard !machines[index].isGone else { return }
         stopAgent(index)
         let old = machines[index]
         machines[index] = Machine(
@@ -114,12 +147,19 @@ extension World {
         machines[index].isFaithless = old.isFaithless
         machines[index].lag = old.lag
         machines[index].diskIsFull = old.diskIsFull
+        machines[index].additionalServers = old.additionalServers
+        machines[index].clockRate = old.clockRate
+        machines[index].hasIllAPI = old.hasIllAPI
+        machines[index].frozenUntil = old.frozenUntil
+        machines[index].k3s.node = ModelledK3s.node(
+            name: machines[index].k3s.node.name, settings: old.k3s.node.settings)
         schedule(.boot(index, life: machines[index].life), after: .seconds(2))
     }
 
     /// Starts a copy of the machine's disk as a machine of its own. K3s' data are copied, too.
     private mutating func clone(_ index: Int, _ number: Int) {
         let original = machines[index]
+        guard !original.isGone else { return }
         machines[index].isFaithless = true
         let copy = Machine(
             identity: original.identity, name: original.name, uuid: original.uuid, forced: original.forced,

@@ -20,8 +20,9 @@ extension World {
             let desired = try machines[index].k3s.node.desiredState(of: assignment)
             machines[index].k3s.desired = desired
             machines[index].epoch = assignment.epoch
-            // As the runner does for the only server of a cluster.
-            reconcile(.restartPermitted(!assignment.highAvailability), at: index)
+            // As the runner does: the only server of a cluster needs no permission.
+            machines[index].agent?.isAlone = !assignment.highAvailability
+            permitRestart(index)
             reconcile(.desired(desired), at: index)
         } catch {
             violate(.order, "K3s of n\(index) cannot be configured: \(error)")
@@ -40,15 +41,19 @@ extension World {
             case .carryOut(let actions, let desired):
                 let steps = K3sSteps(actions: actions, desired: desired)
                 schedule(.k3sAct(index, life: life, steps), after: .milliseconds(3))
-            case .announce, .askMembership: break
+            case .announce: break
+            case .askMembership:
+                schedule(.membership(index, life: life), after: .milliseconds(300))
             case .report(let report):
                 let token = machines[index].k3s.datastore.map { clusters[$0].pinned($0) }
                 feed(
                     .k3s(
                         K3sCondition(
-                            epoch: report.epoch, isReady: report.isReady, token: token,
-                            hasRun: machines[index].k3s.desired != nil)),
+                            epoch: report.epoch, isReady: report.isReady,
+                            isVoter: sabotage == .learnersVote ? true : report.isVoter,
+                            token: token, hasRun: report.isReady || report.hasNodeToken)),
                     to: index)
+                feed(LeaseCore.Input.wantsRestart(report.needsTurn), to: index)
             }
         }
         guard let deadline = machines[index].agent?.reconciler.nextDeadline else { return }
@@ -60,7 +65,8 @@ extension World {
 
     mutating func lookAtK3s(_ index: Int) {
         guard let desired = machines[index].k3s.desired else { return }
-        reconcile(.observed(machines[index].k3s.observation(of: desired)), at: index)
+        let hasEtcd = machines[index].k3s.datastore.map { clusters[$0].isEtcd } ?? false
+        reconcile(.observed(machines[index].k3s.observation(of: desired, hasEtcd: hasEtcd)), at: index)
     }
 
     mutating func carryOut(_ steps: K3sSteps, at index: Int) {
@@ -72,6 +78,7 @@ extension World {
                 failure = .file(FileError(path: path, operation: "write", code: 28))
                 break
             }
+            if case .restart(.server) = action { checkRestart(of: index) }
             if let start = machines[index].k3s.carryOut(action, for: steps.desired) {
                 machines[index].k3sStarts += 1
                 started(index, start)
@@ -114,54 +121,13 @@ extension World {
             return schedule(retry, after: .seconds(1))
         }
         machines[index].k3s.process?.isReady = true
+        machines[index].restarting = nil
+        // Read before it is written beside: the two are parts of one K3s.
+        let datastore = machines[index].k3s.datastore
+        if process.command == .server { machines[index].k3s.process?.cluster = datastore }
         trace(11, index)
         note("K3s of n\(index) is up")
         reconcile(.changed, at: index)
-    }
-
-    private mutating func comeUpAsServer(_ index: Int, _ settings: [String: String]) -> Bool {
-        guard let token = settings["token"] else { return false }
-        if let number = machines[index].k3s.datastore {
-            return clusters[number].admits(token, number: number)
-        }
-        if settings["server"] != nil {
-            guard let number = serverReached(from: index, settings), clusters[number].isEtcd else {
-                return false
-            }
-            machines[index].k3s.datastore = number
-            clusters[number].joined.insert(index)
-            return true
-        }
-        checkFounding(by: index)
-        machines[index].k3s.datastore = clusters.count
-        clusters.append(
-            ModelledCluster(
-                founder: index, epoch: machines[index].epoch, token: token,
-                isEtcd: settings["cluster-init"] == "true", joined: [index]))
-        return true
-    }
-
-    private mutating func comeUpAsAgent(_ index: Int, _ settings: [String: String]) -> Bool {
-        guard let number = serverReached(from: index, settings) else { return false }
-        clusters[number].joined.insert(index)
-        return true
-    }
-
-    /// The cluster of the ready server behind the settings' URL, if it can be reached and takes the token.
-    private func serverReached(from index: Int, _ settings: [String: String]) -> Int? {
-        guard let url = settings["server"], let token = settings["token"] else { return nil }
-        let host = url.dropFirst("https://".count).prefix { $0 != ":" }
-        // The servers' lease of the API address has a simulation of its own: here it is where K3s is ready.
-        let isShared = scenario.subnet.standardAPIAddress.description == String(host)
-        for other in machines.indices where other != index {
-            guard isShared || machines[other].address?.description == String(host),
-                packetsPass(index, other), packetsPass(other, index),
-                let process = machines[other].k3s.process, process.command == .server, process.isReady,
-                let number = machines[other].k3s.datastore, clusters[number].admits(token, number: number)
-            else { continue }
-            return number
-        }
-        return nil
     }
 }
 

@@ -1,3 +1,4 @@
+import Coordination
 import Ledger
 import LibP2P
 import MeshNetwork
@@ -21,7 +22,7 @@ extension World {
         return random.duration(in: .milliseconds(1)...longest)
     }
 
-    private mutating func send(_ event: Event) {
+    mutating func send(_ event: Event) {
         let loss = losses.values.max() ?? 0
         let copies = chance(duplications.values.max() ?? 0) ? 2 : 1
         for _ in 0..<copies where !chance(loss) { schedule(event, after: delay()) }
@@ -99,5 +100,6 @@ extension World {
         guard let agent = machines[index].agent else { return }
         let peers = Set(agent.connections.keys.map { machines[$0].peer })
         feed(.members(connected: peers, roomAnswered: agent.replication.hasCaughtUp), to: index)
+        feed(LeaseCore.Input.connected(peers), to: index)
     }
 }

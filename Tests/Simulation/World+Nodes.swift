@@ -40,13 +40,22 @@ extension World {
             let core = NodeCore(
                 configuration: .init(
                     identity: machine.identity, uuid: card.uuid, name: machine.name, networkID: "kairos",
-                    scope: scope, forcedRole: machine.forced, highAvailability: false,
+                    scope: scope, forcedRole: machine.forced,
+                    highAvailability: machine.additionalServers != nil,
+                    additionalServers: machine.additionalServers.map {
+                        sabotage == .oneServerMore ? $0 + 1 : $0
+                    } ?? 0,
+                    replacesServersAfter: scenario.replacesServersAfter,
+                    freesRolesAfter: scenario.freesRolesAfter,
                     apiAddress: scenario.subnet.standardAPIAddress, fixedToken: nil, runsK3s: true),
                 claim: claim, election: founding, joinToken: machine.disk.token, reader: reader)
             let replication = Replication(
                 identity: machine.identity, stored: machine.disk.snapshot,
                 generator: SeededGenerator(seed: random.next()), at: now)
-            machines[index].agent = Machine.Agent(core: core, replication: replication, startedAt: now)
+            let lease = LeaseCore(localPeer: machine.peer, incarnation: random.next(), at: leaseClock(index))
+            machines[index].agent = Machine.Agent(
+                core: core, lease: lease, replication: replication, startedAt: now)
+            nodeNames[machine.peer] = machine.k3s.node.name.text
         } catch {
             violate(.order, "\(machine.name) cannot start: \(error)")
             return
@@ -59,7 +68,11 @@ extension World {
         let entries = Block(storage: held).entries.sorted {
             ($0.id.bucket, $0.id.key) < ($1.id.bucket, $1.id.key)
         }
-        if !entries.isEmpty { feed(.entries(entries.map { (id: $0.id, entry: $0.entry) }), to: index) }
+        if !entries.isEmpty {
+            let known = entries.map { (id: $0.id, entry: $0.entry) }
+            feed(.entries(known), to: index)
+            takeHoldings(known, at: index)
+        }
         tellMembers(index)
         feed(Replication.Input.tick, to: index)
         topologyChanged()
@@ -123,6 +136,7 @@ extension World {
             guard machines[index].life == life else { return }
         }
         machines[index].agent?.isBusy = false
+        followServers(index)
         guard let deadline = machines[index].agent?.core.nextDeadline else { return }
         let at = max(deadline, now + .milliseconds(1))
         if let planned = machines[index].agent?.coreTick, planned <= at { return }
@@ -166,8 +180,8 @@ extension World {
             write(.token(machines[index].disk.token ?? server ?? "token-\(index)-\(digits)"), to: index)
         case .assign(let assignment): assign(assignment, to: index)
         case .decreed(let certificate): checkActedOn(certificate, by: index)
-        case .leaveCluster: violate(.certifiedRole, "n\(index) is to leave, and nobody said so")
-        case .removeNodes: violate(.certifiedRole, "n\(index) removes a node, and nobody said so")
+        case .leaveCluster(let epoch): leaveCluster(index, epoch: epoch)
+        case .removeNodes(let nodes, let delay): removeNodes(nodes, after: delay, by: index)
         }
     }
 
@@ -203,7 +217,10 @@ extension World {
         case .send(let peer, let bytes): sendFrame(bytes, from: index, to: peer)
         case .changed(let changes):
             let entries = changes.compactMap { change in change.new.map { (id: change.id, entry: $0) } }
-            if !entries.isEmpty { feed(.entries(entries), to: index) }
+            if !entries.isEmpty {
+                feed(.entries(entries), to: index)
+                takeHoldings(entries, at: index)
+            }
         case .persist(let block): write(.snapshot(block), to: index)
         case .refused: break
         case .rejected(let id, let entry, _):

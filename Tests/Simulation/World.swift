@@ -28,6 +28,12 @@ package struct World {
         case k3sLook(Int, life: Int)
         case k3sAct(Int, life: Int, K3sSteps)
         case k3sAttempt(Int, start: Int)
+        case lease(from: Int, to: Int, LeaseMessage)
+        case leaseTick(Int, life: Int)
+        case probe(Int, life: Int, number: Int)
+        case membership(Int, life: Int)
+        case promotion(Int, cluster: Int)
+        case removal(Int, life: Int)
         case fault(Int)
         case faultEnds(Int)
         case flap(Int, closed: Bool, left: Int)
@@ -36,10 +42,22 @@ package struct World {
         /// The machine whose slowness delays it.
         var machine: Int? {
             switch self {
-            case .room(_, let to, _, _), .frame(_, let to, _): to
-            case .written(let machine, _, _), .coreTick(let machine, _), .replicationTick(let machine, _):
+            case .room(_, let to, _, _), .frame(_, let to, _), .lease(_, let to, _): to
+            case .written(let machine, _, _), .coreTick(let machine, _), .replicationTick(let machine, _),
+                .leaseTick(let machine, _):
                 machine
             default: nil
+            }
+        }
+
+        /// The machine whose agent has to run for it.
+        var agent: Int? {
+            switch self {
+            case .detect(let machine, _), .deviceUp(let machine, _, _), .reconcilerTick(let machine, _),
+                .k3sLook(let machine, _), .k3sAct(let machine, _, _), .probe(let machine, _, _),
+                .membership(let machine, _), .removal(let machine, _):
+                machine
+            default: machine
             }
         }
     }
@@ -65,6 +83,14 @@ package struct World {
     package internal(set) var timeline: [String] = []
     /// Over everything that happened: equal for equal runs.
     package internal(set) var fingerprint: UInt64 = 0xcbf2_9ce4_8422_2325
+    /// The epochs that an operator has given up.
+    var givenUp: Set<UInt64> = []
+    /// The names under which Kubernetes knows the members.
+    var nodeNames: [PeerID: String] = [:]
+    /// The nodes that etcd has ever taken for full members.
+    var everVoters: Set<String> = []
+    /// Since when each machine has held the API address with an API server that does not work.
+    var illSince: [Int: Instant] = [:]
     /// Who was ever certified as the founder, by epoch.
     package internal(set) var founders: [UInt64: Set<PeerID>] = [:]
     /// The decrees that a node has acted on, by number.
@@ -119,6 +145,8 @@ package struct World {
                     uuid: "uuid-\(index)", forced: scenario.forced[index],
                     fixedAddress: scenario.fixedAddresses[index],
                     clockOffset: scenario.clockSkew[index] ?? .zero))
+            machines[index].additionalServers = scenario.additionalServers
+            machines[index].clockRate = scenario.clockRates[index] ?? 1000
             schedule(.boot(index, life: 0), after: random.duration(in: .zero ... .milliseconds(800)))
         }
         for (index, fault) in scenario.faults.enumerated() { schedule(.fault(index), after: fault.at) }
@@ -131,6 +159,12 @@ package struct World {
         while let next = events.min, next.at <= end {
             events.removeMin()
             now = next.at
+            if let machine = next.event.agent, machines[machine].frozenUntil > now {
+                order += 1
+                let at = machines[machine].frozenUntil
+                events.insert(Scheduled(at: at, order: order, event: next.event, isLate: next.isLate))
+                continue
+            }
             if !next.isLate, let machine = next.event.machine, machines[machine].lag > .zero {
                 order += 1
                 events.insert(
@@ -234,6 +268,27 @@ package struct World {
             guard isCurrent(index, life) else { return }
             carryOut(steps, at: index)
         case .k3sAttempt(let index, let start): attemptK3s(index, start: start)
+        case .lease(let from, let to, let message):
+            guard packetsPass(from, to), machines[from].life == machines[to].agent?.connections[from] else {
+                return
+            }
+            trace(12, to, Int(message.kind.rawValue))
+            feed(LeaseCore.Input.message(machines[from].peer, message), to: to)
+        case .leaseTick(let index, let life):
+            guard isCurrent(index, life) else { return }
+            machines[index].agent?.leaseTick = nil
+            feed(LeaseCore.Input.tick, to: index)
+        case .probe(let index, let life, let number):
+            guard isCurrent(index, life), machines[index].agent?.probes == number else { return }
+            probe(index)
+        case .membership(let index, let life):
+            guard isCurrent(index, life) else { return }
+            reconcile(.membership(isVoter: membership(of: index)), at: index)
+        case .promotion(let index, let cluster): promote(index, in: cluster)
+        case .removal(let index, let life):
+            guard isCurrent(index, life) else { return }
+            machines[index].agent?.removalTick = nil
+            removeNext(by: index)
         case .fault(let index): begin(index)
         case .faultEnds(let index): end(index)
         case .flap(let index, let closed, let left): flap(index, closed: closed, left: left)

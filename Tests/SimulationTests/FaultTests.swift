@@ -129,6 +129,14 @@ struct FaultTests {
             }
         case .partitionStays:
             scenario.faults = [Fault(at: .seconds(1), .partition(group: [0], lasting: .seconds(5)))]
+        case .oneServerMore, .learnersVote: scenario.additionalServers = 2
+        case .illnessHidden:
+            scenario.additionalServers = 1
+            // Whoever is the holder.
+            scenario.faults = (0..<4).map { Fault(at: .seconds(20), .illAPI($0, lasting: .seconds(10))) }
+        case .restartUnasked:
+            scenario.additionalServers = 2
+            scenario.faults = [Fault(at: .seconds(40), .newArguments)]
         case .certificateNotKept, .oneAddressForAll, .votesForgotten: break
         }
         return scenario

@@ -5,15 +5,21 @@ internal import Timing
 extension DecreeElection {
     /// The registers that are about the open decree, of those whose word counts.
     var votes: [PeerID: ElectionRegister] {
+        votes { _ in true }
+    }
+
+    /// Those of them that are asked for.
+    func votes(where isWanted: (ElectionRegister) -> Bool) -> [PeerID: ElectionRegister] {
         let forgotten = state.certificate?.decree.forgotten ?? []
         let scope = scope
         return registers.filter {
-            $0.value.number == state.number && $0.value.scope == scope && !forgotten.contains($0.key)
+            isWanted($0.value) && $0.value.number == state.number && $0.value.scope == scope
+                && !forgotten.contains($0.key)
         }
     }
 
     mutating func answerDrives(at now: Instant) {
-        for (peer, register) in votes {
+        for (peer, register) in votes(where: { $0.drive != nil }) {
             guard let drive = register.drive, drive.ballot.proposer == peer else { continue }
             answer(drive, at: now, isOwn: false)
         }

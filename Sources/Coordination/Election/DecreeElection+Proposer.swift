@@ -65,8 +65,10 @@ extension DecreeElection {
             let ballot: Ballot
             let decree: Decree
         }
+        let voters = votes { $0.accepted != nil }
+        guard voters.count + 1 >= scope.quorum else { return }
         var choices: [Choice: [SignedAccept]] = [:]
-        for (peer, register) in votes {
+        for (peer, register) in voters {
             guard let accept = register.accepted, accept.acceptor == peer else { continue }
             choices[Choice(ballot: accept.ballot, decree: accept.decree), default: []].append(accept)
         }

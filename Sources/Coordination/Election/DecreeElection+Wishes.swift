@@ -5,8 +5,8 @@ internal import Timing
 extension DecreeElection {
     /// The decree that this node would have next, if any.
     var wishedDecree: Decree? {
-        let present = presentMembers
         guard !isForgotten else { return nil }
+        let present = presentMembers
         guard let decree = state.certificate?.decree else {
             return preferredFounder(among: present).map { .founding($0, quorum: scope.quorum) }
         }
@@ -46,12 +46,18 @@ extension DecreeElection {
     func decreeForMoreServers(after decree: Decree, present: [PeerID: MemberCard]) -> Decree? {
         guard let additional = wishes.additionalServers, decree.servers.count < Decree.mostServers,
             decree.servers.allSatisfy({ present[$0.peer] != nil && wishes.readyServers.contains($0.peer) }),
-            decree.servers.allSatisfy({ $0.peer == localPeer || votes[$0.peer] != nil })
+            knowThis(decree.servers)
         else { return nil }
         let candidates = CandidateOrder.candidates(among: present).filter { !decree.isServer($0) }
         guard let next = candidates.first, let card = present[next] else { return nil }
         guard decree.servers.count < 1 + additional || card.forcedRole == .master else { return nil }
         return decree.adding(ElectedServer(peer: next, uuid: card.uuid))
+    }
+
+    /// Whether all of `servers` have shown that they know the newest decree.
+    private func knowThis(_ servers: [ElectedServer]) -> Bool {
+        let votes = votes
+        return servers.allSatisfy { $0.peer == localPeer || votes[$0.peer] != nil }
     }
 
     mutating func trackWish(at now: Instant) {
@@ -70,8 +76,9 @@ extension DecreeElection {
     /// When this node may drive an attempt: once it has a wish and a quorum is here and settled, in its
     /// turn, after another's running attempt has had its time.
     var nextAttempt: Instant? {
+        guard let wished else { return nil }
         let present = presentMembers
-        guard let wished, present.count >= scope.quorum else { return nil }
+        guard present.count >= scope.quorum else { return nil }
         let timing = configuration.timing
         let rank = self.rank(wished.decree, among: present)
         var start: Instant

@@ -190,7 +190,12 @@ package struct DecreeElection: Sendable {
 
     /// The members that can be talked to now, this node included.
     package var presentMembers: [PeerID: MemberCard] {
-        members.filter { $0.key == localPeer || present.contains($0.key) }
+        // Asked for at every step, so it is made from those who are here and not from all there are.
+        let forgotten = state.certificate?.decree.forgotten ?? []
+        var cards: [PeerID: MemberCard] = [:]
+        for peer in present where !forgotten.contains(peer) { cards[peer] = registers[peer]?.card }
+        cards[localPeer] = forgotten.contains(localPeer) ? nil : configuration.card
+        return cards
     }
 
     /// Members that decide the open decree by another number of votes than this node: before the founding a

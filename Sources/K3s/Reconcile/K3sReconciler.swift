@@ -87,6 +87,8 @@ package struct K3sReconciler: Sendable {
     private var backoff = CrashBackoff()
     private var report: K3sReport?
     private var mayRestart = false
+    /// Whether a server that worked is being restarted: its turn lasts until it works again.
+    private var isRestarting = false
     /// Settings that were written and that K3s has not read.
     private var unread: Set<String> = []
     /// When the cluster is to be asked about this server's membership; nil where there is none to ask for.
@@ -187,6 +189,11 @@ package struct K3sReconciler: Sendable {
             unread.formUnion(plan.diffs.flatMap(\.names))
         } else if plan.actions.isEmpty {
             unread = []
+        }
+        if plan.wantsRestart, plan.actions.contains(.restart(desired.command)) {
+            isRestarting = true
+        } else if observation.own.activity == .active || desired.command != .server {
+            isRestarting = false
         }
         var effects = tell(report(observation, plan: plan, desired: desired, at: now, wall: wall))
         effects += askMembership(at: now)
@@ -308,6 +315,7 @@ package struct K3sReconciler: Sendable {
             waiting: reason.flatMap { waiting($0.what, $0.remedy, wall) },
             warnings: plan.warnings, isVoter: isVoter,
             wantsRestart: plan.wantsRestart ? RestartReason(settings: unread.sorted()) : nil,
+            isRestarting: isRestarting,
             hasLeft: desired.role == .left && plan.actions.isEmpty && plan.obstacle == nil,
             epoch: desired.epoch)
     }

@@ -30,10 +30,16 @@ package struct K3sReport: Hashable, Sendable {
     package var isVoter: Bool? = nil
     /// Why a healthy server would be restarted, if it had the permission.
     package var wantsRestart: RestartReason? = nil
+    /// Whether a server that worked is being restarted, and does not work again yet.
+    package var isRestarting = false
     /// Whether the node has left its cluster: K3s is stopped and its data are set aside.
     package var hasLeft = false
     /// The founding of the state that all of this is judged by.
     package var epoch: UInt64 = 0
+
+    /// Whether the turn to restart is wanted: before a server that works is restarted, and until it works
+    /// again.
+    package var needsTurn: Bool { wantsRestart != nil || isRestarting }
 
     /// Whether K3s runs as it should. A server that waits for its turn to restart does.
     package var isReady: Bool {

@@ -59,6 +59,11 @@ package struct PeerID: Hashable, Comparable, Sendable, CustomStringConvertible {
     /// The last six characters of the text form, for logs that name many peers.
     package var shortDescription: String { String(description.suffix(6)) }
 
+    package func hash(into hasher: inout Hasher) {
+        // In one piece: IDs are the keys of most maps.
+        bytes.withUnsafeBytes { hasher.combine(bytes: $0) }
+    }
+
     /// Orders IDs by their bytes.
     package static func < (left: PeerID, right: PeerID) -> Bool {
         left.bytes.lexicographicallyPrecedes(right.bytes)

@@ -11,6 +11,27 @@ extension NodeCore {
         election.hasLeft && election.decree?.isForgotten(localPeer) ?? false
     }
 
+    /// As long as the others may take to take a server out of etcd that they have forgotten.
+    private static var longestDeparture: Duration { .seconds(20) }
+
+    /// Whether this node is a server that the members have forgotten and that goes on for now, with its K3s and
+    /// its address: of two members of an etcd the one that stays cannot take the other out once that has
+    /// stopped. Being out ends its K3s (contract/k3s.md §11.2).
+    mutating func departs(at now: Instant) -> Bool {
+        guard case .forgotten = plan else {
+            departure = nil
+            return false
+        }
+        if let assignment, assignment.role != .agent, k3s.isVoter != nil {
+            departure = now + Self.longestDeparture
+        }
+        guard let end = departure, k3s.isReady, now < end else {
+            departure = nil
+            return false
+        }
+        return true
+    }
+
     /// Gives up what this node held in the network, once: its address, which others may take, and the keys by
     /// which stock tools know it.
     mutating func release(at now: Instant, _ effects: inout [Effect]) {

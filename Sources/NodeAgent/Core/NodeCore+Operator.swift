@@ -1,17 +1,17 @@
 internal import AgentAPI
 internal import Coordination
-internal import LibP2P
+package import LibP2P
 
 extension NodeCore {
     /// An operator's word, as the core takes it.
-    enum OperatorWord: Hashable, Sendable {
+    package enum OperatorWord: Hashable, Sendable {
         case leave
         case forget(PeerID)
         case refound
     }
 
     /// What the word is to the core, now.
-    func input(for word: OperatorWord) -> Input {
+    package func input(for word: OperatorWord) -> Input {
         switch word {
         case .leave: .leave
         case .forget(let peer): .forget([peer])
@@ -19,12 +19,21 @@ extension NodeCore {
         }
     }
 
+    /// Whether the word can be carried out, as things stand.
+    package func accepts(_ word: OperatorWord) -> Bool { refusal(of: word) == nil }
+
     /// Why the word cannot be carried out; nil when it can.
     func refusal(of word: OperatorWord) -> OperatorRefusal? {
         guard configuration.runsK3s, let decree = election.decree else {
             return OperatorRefusal(
                 .noCluster, what: "no cluster has been founded yet",
                 remedy: "see `kairos-agent p2p status` for what the nodes are waiting for")
+        }
+        if word != .leave, decree.isForgotten(localPeer) {
+            // Its vote does not count, so nothing would ever come of it.
+            return OperatorRefusal(
+                .alreadyGone, what: "this node is no part of the cluster",
+                remedy: "say it on a node that is")
         }
         switch word {
         case .refound:

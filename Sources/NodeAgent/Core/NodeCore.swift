@@ -147,6 +147,8 @@ package struct NodeCore: Sendable {
     private var leftEpoch: UInt64?
     /// Whether what this node held in the network has been given up.
     var hasReleased = false
+    /// Until when a server that the members have forgotten goes on.
+    var departure: Instant?
     private var removed: Set<PeerID> = []
     private var removing: [PeerID: String] = [:]
     /// How long a server leaves a removal to each one before it: that one may not be able to.
@@ -191,7 +193,7 @@ package struct NodeCore: Sendable {
     package var nextDeadline: Instant? {
         [
             claim.nextDeadline, election.nextDeadline, hasLeft ? nil : publisher.nextDeadline,
-            absences.nextDeadline, leaseRetry?.at, tokenRetry,
+            absences.nextDeadline, leaseRetry?.at, tokenRetry, departure,
             reservationIsOver ? nil : reservedSince.map { $0 + Self.longestReservation },
         ].compactMap { $0 }.min()
     }
@@ -343,8 +345,9 @@ package struct NodeCore: Sendable {
             askedForToken = true
             effects.append(.makeJoinToken)
         }
+        let isDeparting = departs(at: moment.instant)
         if hasLeft {
-            release(at: moment.instant, &effects)
+            if !isDeparting { release(at: moment.instant, &effects) }
         } else {
             for write in publisher.writes(publication, board: board, at: moment) {
                 effects.append(.put(write.id, value: write.value, above: 0))
@@ -358,7 +361,9 @@ package struct NodeCore: Sendable {
         if let decree = election.decree { removed.formIntersection(decree.forgotten) }
         if case .forgotten(let certificate) = plan {
             assignment = nil
-            if leftEpoch != certificate.decree.epoch {
+            if isDeparting {
+                // Until it is out of etcd.
+            } else if leftEpoch != certificate.decree.epoch {
                 leftEpoch = certificate.decree.epoch
                 effects.append(.leaveCluster(epoch: certificate.decree.epoch))
             }

@@ -401,7 +401,7 @@ struct Composition: Sendable {
                                 epoch: report.epoch, isReady: report.isReady, isVoter: report.isVoter,
                                 token: report.hasNodeToken ? disk.serverToken : nil,
                                 hasRun: report.isReady || report.hasNodeToken))
-                        lease?.setWantsRestart(report.wantsRestart != nil) { k3s.setRestartPermitted($0) }
+                        lease?.setWantsRestart(report.needsTurn) { k3s.setRestartPermitted($0) }
                     }
                 }
             }

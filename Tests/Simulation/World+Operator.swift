@@ -1,0 +1,62 @@
+import Coordination
+import K3s
+import LibP2P
+import NodeAgent
+import Timing
+
+/// What operators do: words to a node, and another cloud-config.
+extension World {
+    /// The newest decree on any machine's disk.
+    var newestDecree: Decree? {
+        machines.compactMap { $0.isGone ? nil : $0.disk.election?.certificate?.decree }
+            .max { $0.number < $1.number }
+    }
+
+    mutating func hear(_ word: OperatorWord, at index: Int) {
+        guard let agent = machines[index].agent else { return }
+        switch word {
+        case .leave: give(.leave, to: index)
+        case .forget(let other):
+            guard other < machines.count, machines[other].peer != machines[index].peer else { return }
+            give(.forget(machines[other].peer), to: index)
+        case .resetCluster:
+            guard let decree = machines[index].disk.election?.certificate?.decree,
+                agent.core.accepts(.refound)
+            else { return }
+            givenUp.insert(decree.epoch)
+            give(.refound, to: index)
+        }
+    }
+
+    private mutating func give(_ word: NodeCore.OperatorWord, to index: Int) {
+        guard let agent = machines[index].agent, agent.core.accepts(word) else {
+            return note("n\(index) refuses: \(word)")
+        }
+        trace(15, index)
+        note("n\(index) is told: \(word)")
+        feed(agent.core.input(for: word), to: index)
+    }
+
+    /// What a diligent operator does at the end: gives the word for servers whose machines are no more.
+    package mutating func tidyUp() {
+        guard let decree = newestDecree, decree.isRunning else { return }
+        let lost = decree.servers.map(\.peer).filter { peer in
+            !machines.contains { $0.peer == peer && !$0.isGone }
+        }
+        guard !lost.isEmpty, decree.forgetting(Set(lost)) != nil,
+            let index = machines.indices.first(where: {
+                machines[$0].agent != nil && !decree.isForgotten(machines[$0].peer)
+                    && machines[$0].disk.election?.certificate?.decree == decree
+            })
+        else { return }
+        for peer in lost { give(.forget(peer), to: index) }
+    }
+
+    /// The agent of every machine starts again with another cloud-config, one machine after the other.
+    mutating func changeCloudConfig(_ change: (Machine) -> Void) {
+        for index in machines.indices where !machines[index].isGone {
+            change(machines[index])
+            kill(index, outage: random.duration(in: .milliseconds(300) ... .milliseconds(4000)))
+        }
+    }
+}

@@ -1,0 +1,126 @@
+import Coordination
+import Simulation
+import Testing
+import Timing
+
+@Suite("Several servers on virtual time")
+struct ServerTests {
+    /// Five machines with so many servers besides the founder.
+    private static func scenario(seed: UInt64, servers: Int, count: Int = 5) -> Scenario {
+        var scenario = Scenario(seed: seed, count: count, quorum: count / 2 + 1)
+        scenario.additionalServers = servers
+        return scenario
+    }
+
+    private static func roles(_ world: World) -> [NodeRole?] { (0..<world.count).map { world.role($0) } }
+
+    @Test(
+        "as many servers as asked for, one after the other, and one of them holds the address",
+        arguments: 1...4)
+    func servers(_ additional: Int) {
+        var world = World(Self.scenario(seed: 30 + UInt64(additional), servers: additional), records: true)
+        world.run(for: .seconds(90))
+        #expect(world.violations.isEmpty)
+        #expect(world.disorder.isEmpty, "\(world.disorder) \(world.timeline)")
+        #expect(Self.roles(world).count { $0 == .founder } == 1)
+        #expect(Self.roles(world).count { $0 == .server } == additional)
+        #expect((0..<5).count { world.holdsAPIAddress($0) } == 1)
+        #expect(world.clusters.count == 1)
+        #expect(world.clusters.first?.members.count == 1 + additional)
+    }
+
+    @Test("a cluster with one server moves to three when the cloud-config asks for them")
+    func moreServers() {
+        var scenario = Scenario(seed: 41, count: 4, quorum: 3)
+        scenario.faults = [Fault(at: .seconds(10), .moreServers(2))]
+        var world = World(scenario, records: true)
+        world.run(for: .seconds(9))
+        #expect(world.clusters.first?.isEtcd == false)
+        world.run(for: .seconds(100))
+        #expect(world.violations.isEmpty)
+        #expect(world.disorder.isEmpty, "\(world.disorder) \(world.timeline)")
+        #expect(world.clusters.count == 1, "the data moved, nothing was founded")
+        #expect(world.clusters.first?.members.count == 3)
+    }
+
+    @Test("the address leaves a server whose API is ill, and does not return with its health")
+    func illServer() {
+        var world = World(Self.scenario(seed: 51, servers: 2), records: true)
+        world.run(for: .seconds(60))
+        guard let holder = (0..<5).first(where: { world.holdsAPIAddress($0) }) else {
+            Issue.record("nobody holds the address: \(world.timeline)")
+            return
+        }
+        var scenario = Self.scenario(seed: 51, servers: 2)
+        scenario.faults = [Fault(at: .seconds(60), .illAPI(holder, lasting: .seconds(20)))]
+        world = World(scenario, records: true)
+        world.run(for: .seconds(70))
+        let next = (0..<5).filter { world.holdsAPIAddress($0) }
+        #expect(next.count == 1 && next.first != holder, "within ten seconds: \(world.timeline.suffix(20))")
+        world.run(for: .seconds(60))
+        #expect((0..<5).filter { world.holdsAPIAddress($0) } == next)
+        #expect(world.violations.isEmpty)
+    }
+
+    @Test("a server that leaves is out of etcd, and another takes its place")
+    func leave() {
+        for leaver in 0..<5 {
+            var scenario = Self.scenario(seed: 61, servers: 1)
+            scenario.faults = [Fault(at: .seconds(60), .word(.leave, at: leaver))]
+            var world = World(scenario, records: true)
+            world.run(for: .seconds(240))
+            #expect(world.violations.isEmpty)
+            #expect(!world.clusterLeft)
+            #expect(world.disorder.isEmpty, "n\(leaver): \(world.disorder) \(world.timeline)")
+            #expect(world.role(leaver) == nil)
+            #expect(Self.roles(world).count { $0 == .founder || $0 == .server } == 2)
+        }
+    }
+
+    @Test("a server that is gone for good is replaced once an operator says so, and not before")
+    func forget() {
+        var world = World(Self.scenario(seed: 71, servers: 2), records: true)
+        world.run(for: .seconds(60))
+        guard let server = (0..<5).first(where: { world.role($0) == .server }) else {
+            Issue.record("no server: \(world.timeline)")
+            return
+        }
+        var scenario = Self.scenario(seed: 71, servers: 2)
+        scenario.faults = [
+            Fault(at: .seconds(60), .death(server)),
+            Fault(at: .seconds(100), .word(.forget(server), at: (server + 1) % 5)),
+        ]
+        world = World(scenario, records: true)
+        world.run(for: .seconds(99))
+        #expect(Self.roles(world).count { $0 == .founder || $0 == .server } == 2)
+        world.run(for: .seconds(120))
+        #expect(world.violations.isEmpty)
+        #expect(world.disorder.isEmpty, "\(world.disorder) \(world.timeline)")
+        #expect(Self.roles(world).count { $0 == .founder || $0 == .server } == 3)
+    }
+
+    @Test("reset-cluster founds anew, and a former server that was away moves over")
+    func resetCluster() {
+        var scenario = Self.scenario(seed: 81, servers: 2)
+        scenario.faults = [
+            Fault(at: .seconds(60), .partition(group: [4], lasting: .seconds(30))),
+            Fault(at: .seconds(70), .word(.resetCluster, at: 2)),
+        ]
+        var world = World(scenario, records: true)
+        world.run(for: .seconds(240))
+        #expect(world.violations.isEmpty)
+        #expect(world.clusters.count == 2)
+        #expect(world.disorder.isEmpty, "\(world.disorder) \(world.timeline)")
+    }
+
+    @Test("arguments that change everywhere at once restart one server at a time")
+    func restarts() {
+        var scenario = Self.scenario(seed: 91, servers: 2)
+        scenario.faults = [Fault(at: .seconds(60), .newArguments)]
+        var world = World(scenario, records: true)
+        world.run(for: .seconds(200))
+        #expect(world.violations.isEmpty)
+        #expect(world.disorder.isEmpty, "\(world.disorder) \(world.timeline)")
+        #expect(world.clusters.count == 1)
+    }
+}
