@@ -34,6 +34,15 @@ class OperatorTests(unittest.TestCase):
         name = self.server.status()["node"]["name"]
         self.assertEqual(self.word(self.agents[0], "forget", name, code=65)["reason"], "node_connected")
 
+    def test_01_the_kubeconfig_leads_to_whichever_server_works(self):
+        shown = self.server.cli("p2p", "kubeconfig")
+        self.assertEqual(shown.returncode, 0, shown.stderr)
+        own = self.server.read("etc/rancher/k3s/k3s.yaml")
+        self.assertEqual(shown.stdout, own.replace("https://127.0.0.1:6443", "https://10.1.0.2:6443"))
+        self.assertNotEqual(shown.stdout, own)
+        none = self.agents[0].cli("p2p", "kubeconfig")
+        self.assertEqual((none.returncode, none.stdout), (69, ""))
+
     def test_02_a_node_that_leaves_stops_its_k3s_and_is_taken_out_of_kubernetes(self):
         leaver = self.agents[0]
         name = leaver.status()["node"]["name"]
