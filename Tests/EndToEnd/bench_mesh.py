@@ -77,7 +77,7 @@ def resident_kib(process):
 def machines(node):
     """The entries of the addresses that the node's ledger holds now, by the agent's API."""
     try:
-        return json.loads(node.ask("/api/ledger/machines"))
+        return json.loads(node.ask("/api/ledger/machines")) or {}
     except (OSError, ValueError):
         return {}
 

@@ -19,7 +19,7 @@ struct OverlayTests {
         return world
     }
 
-    @Test("all see all, soon, with few connections", arguments: [2, 3, 9, 10, 30])
+    @Test("all see all, soon, with few connections", arguments: [2, 3, 9, 10, 20])
     func boot(count: Int) throws {
         for seed in UInt64(1)...2 {
             var world = try settled(count, seed: seed)
@@ -35,7 +35,7 @@ struct OverlayTests {
 
     @Test("nothing is said while nothing happens, but one comparison now and then")
     func quiet() throws {
-        var world = try settled(30, seed: 7)
+        var world = try settled(20, seed: 7)
         world.run(for: .seconds(60))
         world.resetCounts()
         world.run(for: .seconds(3600))
@@ -45,7 +45,7 @@ struct OverlayTests {
         #expect(world.nodes.allSatisfy { $0.dials == 0 })
     }
 
-    @Test("a process that ends is gone everywhere within a second", arguments: [3, 10, 30])
+    @Test("a process that ends is gone everywhere within a second", arguments: [3, 10, 20])
     func killed(count: Int) throws {
         for seed in UInt64(1)...2 {
             var world = try settled(count, seed: seed)
@@ -63,7 +63,7 @@ struct OverlayTests {
     @Test("a machine without power is gone five seconds after the first neighbour notices")
     func powerCut() throws {
         for seed in UInt64(1)...3 {
-            var world = try settled(30, seed: seed)
+            var world = try settled(20, seed: seed)
             world.run(for: .seconds(30))
             world.silence = .seconds(10) ... .seconds(25)
             let probes = world.nodes.map { $0.overlay?.counters.probes ?? 0 }
@@ -81,7 +81,7 @@ struct OverlayTests {
         }
     }
 
-    @Test("both sides of a partition see their own, and after it all again", arguments: [3, 10, 24])
+    @Test("both sides of a partition see their own, and after it all again", arguments: [3, 10, 20])
     func partition(count: Int) throws {
         for seed in UInt64(1)...2 {
             var world = try settled(count, seed: seed)
@@ -100,11 +100,11 @@ struct OverlayTests {
     @Test("half of the nodes at once, and all come back")
     func massacre() throws {
         for seed in UInt64(1)...2 {
-            var world = try settled(30, seed: seed)
+            var world = try settled(20, seed: seed)
             world.run(for: .seconds(30))
-            for index in 0..<15 { world.stop(index, silently: true) }
+            for index in 0..<10 { world.stop(index, silently: true) }
             #expect(world.run(within: .seconds(60)) { $0.isSettled } != nil, "seed \(seed)")
-            for index in 0..<15 { world.start(index) }
+            for index in 0..<10 { world.start(index) }
             #expect(world.run(within: .seconds(20)) { $0.isSettled } != nil, "seed \(seed)")
             world.run(for: .seconds(60))
             #expect(world.isSettled, "seed \(seed)")
@@ -114,7 +114,7 @@ struct OverlayTests {
 
     @Test("a node that hears of only one other gets to know all")
     func introduction() throws {
-        var world = try settled(30, seed: 3)
+        var world = try settled(20, seed: 3)
         world.run(for: .seconds(30))
         world.stop(4, silently: false)
         world.run(for: .seconds(10))
@@ -126,9 +126,9 @@ struct OverlayTests {
 
     @Test("a connection on demand comes about and goes when nobody uses it")
     func onDemand() throws {
-        var world = try settled(30, seed: 5)
+        var world = try settled(20, seed: 5)
         world.run(for: .seconds(60))
-        let other = try #require((1..<30).first { !world.isConnected(0, $0) })
+        let other = try #require((1..<20).first { !world.isConnected(0, $0) })
         world.request(0, other)
         #expect(world.run(within: .seconds(1)) { $0.isConnected(0, other) } != nil)
         world.run(for: .seconds(8))
