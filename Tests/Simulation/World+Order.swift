@@ -49,14 +49,15 @@ extension World {
                 disorder.append("n\(index) is down")
                 continue
             }
-            guard agent.core.address != nil, agent.device == agent.core.address else {
-                disorder.append("n\(index) has no address: \(agent.core.waiting.map(\.what))")
-                continue
-            }
+            // Whoever has left has given its address up, too.
             if machines[index].disk.election?.hasLeft == true,
                 decree.forgetting([machines[index].peer]) != nil
             {
                 disorder += disorderOfLeaver(index, decree)
+                continue
+            }
+            guard agent.core.address != nil, agent.device == agent.core.address else {
+                disorder.append("n\(index) has no address: \(agent.core.waiting.map(\.what))")
                 continue
             }
             // A machine that was made the server by its cloud-config and lost waits, and says so.
