@@ -52,7 +52,10 @@ struct MeshServiceTests {
             try await nodes[2].swarm.shutDown().get()
             let gone = nodes[2].peer
             try await eventually("the departure of a node") { !nodes[0].mesh.isAdmitted(gone) }
-            #expect(try await nodes[0].mesh.status().get().departed.map(\.peer) == [gone])
+            // It is present until the last of its neighbours has said that it is gone.
+            try await eventually("its absence in the status") {
+                try await nodes[0].mesh.status().get().departed.map(\.peer) == [gone]
+            }
         }
     }
 

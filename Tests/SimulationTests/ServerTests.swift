@@ -99,6 +99,26 @@ struct ServerTests {
         #expect(Self.roles(world).count { $0 == .founder || $0 == .server } == 3)
     }
 
+    @Test(
+        "a server that is forgotten the moment it died is not called back by those who have not missed it yet"
+    )
+    func forgetAtOnce() throws {
+        var world = World(Self.scenario(seed: 72, servers: 2), records: true)
+        world.run(for: .seconds(60))
+        let server = try #require((0..<5).first { world.role($0) == .server })
+        for sayer in (0..<5) where sayer != server {
+            var scenario = Self.scenario(seed: 72, servers: 2)
+            scenario.faults = [
+                Fault(at: .seconds(60), .death(server)),
+                Fault(at: .milliseconds(60_001), .word(.forget(server), at: sayer)),
+            ]
+            world = World(scenario, records: true)
+            world.run(for: .seconds(200))
+            #expect(world.disorder.isEmpty, "\(sayer): \(world.disorder)")
+            #expect(world.violations.isEmpty)
+        }
+    }
+
     @Test("reset-cluster founds anew, and a former server that was away moves over")
     func resetCluster() {
         var scenario = Self.scenario(seed: 81, servers: 2)

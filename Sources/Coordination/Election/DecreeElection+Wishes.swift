@@ -23,8 +23,10 @@ extension DecreeElection {
         if state.hasLeft { gone.insert(localPeer) }
         if !gone.isEmpty, let next = decree.forgetting(gone) { return next }
         let back = decree.forgotten.filter { peer in
-            self.present.contains(peer) && registers[peer].map { !$0.hasLeft } ?? false
-                && !wishes.forget.contains(peer)
+            // It has come back when it knows that it was forgotten: one that died a moment ago may still
+            // count as present here.
+            self.present.contains(peer) && !wishes.forget.contains(peer)
+                && registers[peer].map { !$0.hasLeft && $0.number == state.number } ?? false
         }
         if let back = back.min() { return decree.recalling(back) }
         if configuration.scope.quorum > decree.quorum, present.count >= configuration.scope.quorum {

@@ -49,6 +49,12 @@ extension NodeCore {
                     .alreadyGone, what: "this node is no part of the cluster", remedy: "nothing is left to do"
                 )
             }
+            if decree.isServer(localPeer), decree.servers.count == 2, !k3s.isReady {
+                // Of two members of an etcd the one that stays cannot take the other out by itself.
+                return OperatorRefusal(
+                    .busy, what: "this node is one of two servers, and its K3s is not ready to hand over",
+                    remedy: "wait until `kairos-agent p2p status` shows K3s as active, then repeat")
+            }
             return decree.forgetting([localPeer]) == nil ? Self.lastServer : nil
         case .forget(let peer):
             if decree.isForgotten(peer) {
