@@ -11,8 +11,9 @@ extension NodeCore {
         election.hasLeft && election.decree?.isForgotten(localPeer) ?? false
     }
 
-    /// As long as the others may take to take a server out of etcd that they have forgotten.
-    private static var longestDeparture: Duration { .seconds(20) }
+    /// As long as the others may take to take a server out of etcd that they have forgotten, a restart of theirs
+    /// included.
+    private static var longestDeparture: Duration { .seconds(120) }
 
     /// Whether this node is a server that the members have forgotten and that goes on for now, with its K3s and
     /// its address: of two members of an etcd the one that stays cannot take the other out once that has
