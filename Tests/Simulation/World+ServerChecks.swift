@@ -60,7 +60,8 @@ extension World {
                 illSince[index] = nil
                 continue
             }
-            let since = illSince[index] ?? now
+            // An agent that stands still asks nothing; while it does, its lease runs out.
+            let since = machines[index].frozenUntil > now ? now : illSince[index] ?? now
             illSince[index] = since
             guard machines[index].lag == .zero, now - since > Self.patienceWithIll else { continue }
             violate(.healthyHolder, "n\(index) holds the API address and its K3s is ill since \(since)")
