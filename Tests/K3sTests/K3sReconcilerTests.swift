@@ -224,6 +224,32 @@ struct K3sReconcilerTests {
         #expect(Self.carried(send(.observed(observation), at: now)) == nil)
     }
 
+    @Test("a loop of crashes whose files are put right first has had no pause yet")
+    mutating func crashPauseAfterFiles() throws {
+        let state = try Sample.state(.agent(Sample.join()))
+        _ = send(.desired(state))
+        var observation = PlanTests.settled(state, activity: .activating)
+        observation.own = ServiceStatus(
+            activity: .activating, detail: "auto-restart", isEnabled: true, delaysRestarts: false)
+        for restarts in 0...2 {
+            observation.own.restarts = UInt64(restarts)
+            _ = send(.observed(observation), at: restarts * 5)
+            _ = send(.changed, at: (restarts + 1) * 5)
+        }
+        observation.own.restarts = 3
+        let files = observation.files
+        observation.files = [:]
+        let repair = try #require(Self.carried(send(.observed(observation), at: 15)))
+        #expect(!repair.isEmpty && !repair.contains(.stop(.agent)))
+        _ = send(.carriedOut(repair, failure: nil), at: 15)
+        observation.files = files
+        #expect(Self.carried(send(.observed(observation), at: 15)) == [.stop(.agent)])
+        _ = send(.carriedOut([.stop(.agent)], failure: nil), at: 15)
+        observation.own = ServiceStatus(activity: .inactive, isEnabled: true, delaysRestarts: false)
+        _ = send(.observed(observation), at: 15)
+        #expect(core.nextDeadline == Self.at(15 + 10))
+    }
+
     @Test("a wait keeps its beginning while its words change")
     mutating func since() throws {
         let state = try Sample.state(.agent(Sample.join()))

@@ -180,7 +180,7 @@ package struct K3sReconciler: Sendable {
         var plan = Plan(
             from: observation, to: desired, applied: started.map { "\($0)" } ?? observation.applied,
             mayStart: mayStart, mayRestart: mayRestart)
-        if let until = backoff.pause(observation.own, after: crashes, at: now), plan.actions.isEmpty {
+        if plan.actions.isEmpty, let until = backoff.pause(observation.own, after: crashes, at: now) {
             nextStart = until
             plan.pause(desired.command, for: until - now)
         }

@@ -59,6 +59,27 @@ package final class K3sRunner: Sendable {
         /// Why it is not.
         var manifestFailure: String?
 
+        /// Makes of the last wish, if there is one, what the controller is told; why not, when it cannot be.
+        mutating func workOut() -> String? {
+            guard let wish else { return nil }
+            do throws(K3sConfigurationError) {
+                switch wish {
+                case .assignment(let assignment):
+                    desired = try equipped.desiredState(of: assignment)
+                    isAlone = !assignment.highAvailability
+                case .given(let command):
+                    desired = try equipped.desiredState(asGiven: command)
+                    isAlone = true
+                }
+                failure = nil
+                permit = holdsLease || isAlone
+                return nil
+            } catch {
+                failure = "\(error)"
+                return failure
+            }
+        }
+
         /// The node with what is known beyond its cloud-config.
         var equipped: Node {
             var node = node
@@ -124,31 +145,14 @@ package final class K3sRunner: Sendable {
         desire()
     }
 
+    /// Works the last wish out. Under the lock from end to end: assignments, the cloud-config and the
+    /// manifest come on threads of their own, and an older one must not replace a newer, least of all a leave.
     private func desire() {
-        let (node, wish) = state.withLock { ($0.equipped, $0.wish) }
-        guard let wish else { return }
-        do throws(K3sConfigurationError) {
-            let desired: DesiredState
-            let isAlone: Bool
-            switch wish {
-            case .assignment(let assignment):
-                desired = try node.desiredState(of: assignment)
-                isAlone = !assignment.highAvailability
-            case .given(let command):
-                desired = try node.desiredState(asGiven: command)
-                isAlone = true
-            }
-            state.withLock { state in
-                state.failure = nil
-                state.isAlone = isAlone
-                state.permit = state.holdsLease || state.isAlone
-                state.desired = desired
-            }
+        let failure = state.withLock { $0.workOut() }
+        if let failure {
+            logger.error("K3s cannot be configured", metadata: ["reason": "\(failure)"])
+        } else {
             orders.continuation.yield()
-        } catch {
-            let text = "\(error)"
-            state.withLock { $0.failure = text }
-            logger.error("K3s cannot be configured", metadata: ["reason": "\(text)"])
         }
     }
 
@@ -244,6 +248,7 @@ package final class K3sRunner: Sendable {
                 desire()
                 return
             } catch {
+                if Task.isCancelled { return }
                 let text = "\(error)"
                 let isNews = state.withLock { state in
                     defer { state.manifestFailure = text }

@@ -67,6 +67,8 @@ struct AddressWatchTests {
             guard case .listening(let addresses)? = events.last(where: \.isListening) else { return false }
             return addresses.count == 1
         }
+        let left = try await nodes[0].swarm.listenAddresses().get()
+        #expect(left.count == 1 && left.allSatisfy { $0.ipAddress?.description == "127.0.0.1" })
         for node in nodes { try await node.swarm.shutDown().get() }
         try await group.shutdownGracefully()
     }
