@@ -85,6 +85,23 @@ struct LaterDecreeTests {
         #expect(world.founders.count == 1)
     }
 
+    @Test("a founder that loses its data before its cluster runs has it founded anew, and never after it ran")
+    func lostData() throws {
+        var (world, founder) = try founded(seed: 12)
+        world.wish(ElectionWishes(founderLostData: true), by: founder)
+        for _ in 0..<100 where world.decree(founder)?.epoch == 1 { world.run(for: .milliseconds(50)) }
+        world.wish(ElectionWishes(), by: founder)
+        world.run(for: .seconds(5))
+        #expect(world.decrees.count == 3 && world.decrees.allSatisfy { $0.epoch == 2 && !$0.isRunning })
+
+        (world, founder) = try founded(seed: 12)
+        world.wish(ElectionWishes(founderIsReady: true), by: founder)
+        world.run(for: .seconds(2))
+        world.wish(ElectionWishes(founderLostData: true), by: founder)
+        world.run(for: .seconds(60))
+        #expect(world.decrees.allSatisfy { $0.epoch == 1 && $0.isRunning })
+    }
+
     @Test("a founder that is away for less than its time stays the founder")
     func patience() throws {
         var (world, founder) = try founded(seed: 3)
@@ -173,6 +190,49 @@ struct LaterDecreeTests {
         world.crash(leaver, for: .seconds(2))
         world.run(for: .seconds(30))
         #expect(world.decrees.allSatisfy { $0.forgotten == [world.peer(leaver)] })
+    }
+
+    @Test("a server leaves once most of those that stay are here and ready, and not before")
+    func leavingServer() throws {
+        var (world, founder) = try founded(seed: 10)
+        world.wish(ElectionWishes(founderIsReady: true), by: founder)
+        world.run(for: .seconds(2))
+        let founderPeer = world.peer(founder)
+        world.wish(
+            ElectionWishes(founderIsReady: true, additionalServers: 1, readyServers: [founderPeer]),
+            by: founder)
+        world.run(for: .seconds(5))
+        let servers = try #require(world.decree(founder)).servers.map(\.peer)
+        try #require(servers.count == 2)
+        let second = try #require(world.index(of: servers[1]))
+        world.leave(founder)
+        // The second has not been ready: the data would be gone.
+        world.wish(ElectionWishes(founderIsReady: true, readyServers: [founderPeer]), by: founder)
+        world.run(for: .seconds(30))
+        #expect(world.decree(founder)?.forgotten == [])
+        world.crash(second, for: .seconds(20))
+        world.wish(ElectionWishes(founderIsReady: true, readyServers: Set(servers)), by: founder)
+        world.run(for: .seconds(18))
+        #expect(world.decree(founder)?.forgotten == [], "it is away")
+        world.run(for: .seconds(20))
+        #expect(world.decree(founder)?.forgotten == [founderPeer])
+    }
+
+    @Test("a forgotten server that is not out of etcd yet is not called back before it is")
+    func notYetBack() throws {
+        var (world, founder) = try founded(seed: 11)
+        world.wish(ElectionWishes(founderIsReady: true), by: founder)
+        world.run(for: .seconds(2))
+        let other = (founder + 1) % 3
+        world.wish(ElectionWishes(founderIsReady: true, forget: [world.peer(other)]), by: founder)
+        world.wish(ElectionWishes(isDeparting: true), by: other)
+        world.run(for: .seconds(5))
+        world.wish(ElectionWishes(founderIsReady: true), by: founder)
+        world.run(for: .seconds(60))
+        #expect(world.decree(founder)?.forgotten == [world.peer(other)])
+        world.wish(ElectionWishes(), by: other)
+        world.run(for: .seconds(10))
+        #expect(world.decree(founder)?.forgotten == [])
     }
 
     @Test("a larger minimum_nodes takes effect by decree, and no decision is lost with it")

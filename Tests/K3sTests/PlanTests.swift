@@ -215,6 +215,37 @@ struct PlanTests {
         #expect(Self.plan(observation, after).obstacle == nil)
     }
 
+    @Test("a server that goes runs until it is out of etcd, starts again meanwhile, and never afterwards")
+    func departure() throws {
+        var state = try Sample.state(Sample.founding(highlyAvailable: true))
+        var observation = Self.settled(state)
+        observation.hasEtcdData = true
+        state.isDeparting = true
+        // K3s that is taken out ends, and would join anew if its unit started it again.
+        #expect(Self.names(Self.plan(observation, state)) == ["remove kairos-agent.starts-k3s.service"])
+        let permit = try #require(state.startPermit)
+        observation.files[permit.path] = .missing
+        #expect(Self.plan(observation, state).actions.isEmpty)
+
+        // It fails, or the machine was without power: the others may need it.
+        observation.own.activity = .failed
+        #expect(
+            Self.names(Self.plan(observation, state)).suffix(2) == [
+                "write kairos-agent.starts-k3s.service", "start server",
+            ])
+
+        observation.isTakenOut = true
+        let out = Self.plan(observation, state)
+        #expect(out.obstacle == .takenOut("k3s.service") && out.actions.isEmpty)
+        observation.own.activity = .activating
+        #expect(Self.names(Self.plan(observation, state)) == ["stop server"])
+
+        // Data of another epoch are none to go on with.
+        observation.isTakenOut = false
+        observation.record = .known(ClusterRecord(epoch: 7, role: .server))
+        #expect(Self.plan(observation, state).obstacle == .takenOut("k3s.service"))
+    }
+
     @Test("what changes is told without secrets")
     func masked() throws {
         let before = try Sample.state(.agent(Sample.join(token: "oldsecret")))

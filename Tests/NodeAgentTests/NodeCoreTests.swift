@@ -20,7 +20,8 @@ private struct TestNode {
 
     /// `decree` is on the node's disk: of servers by name, and of forgotten nodes.
     init(
-        servers: [String], forgotten: [String] = [], additionalServers: Int? = nil, hasLeft: Bool = false
+        servers: [String], forgotten: [String] = [], additionalServers: Int? = nil, hasLeft: Bool = false,
+        k3s: K3sCondition = K3sCondition()
     ) throws {
         me = try Self.identity(1)
         ann = try Self.identity(2)
@@ -47,17 +48,20 @@ private struct TestNode {
                     scope: scope, identity: me, card: MemberCard(uuid: "me-uuid", name: "me", forcedRole: nil)
                 ),
                 restored: state, random: SeededGenerator(seed: 1), at: .zero),
-            joinToken: "token")
+            joinToken: "token", k3s: k3s)
     }
 
     private static func identity(_ number: UInt8) throws -> Identity {
         try Identity(seed: SecretBytes(copying: [UInt8](repeating: number, count: 32)))
     }
 
-    static func decree(_ servers: [Identity], _ forgotten: [PeerID], number: UInt64 = 5) -> Decree {
+    static func decree(
+        _ servers: [Identity], _ forgotten: [PeerID], number: UInt64 = 5, founder: Identity? = nil
+    ) -> Decree {
         let elected = servers.map { ElectedServer(peer: $0.peerID, uuid: "uuid") }
+        let first = founder.map { ElectedServer(peer: $0.peerID, uuid: "uuid") }
         return Decree(
-            number: number, epoch: 1, founder: elected[0], isRunning: true, servers: elected,
+            number: number, epoch: 1, founder: first ?? elected[0], isRunning: true, servers: elected,
             forgotten: forgotten, quorum: 2)
     }
 
@@ -139,6 +143,13 @@ private struct TestNode {
         for case .removeNodes(_, let delay) in effects { return delay }
         return nil
     }
+
+    var assignment: K3sAssignment? {
+        for case .assign(let assignment) in effects { return assignment }
+        return nil
+    }
+
+    var leaves: Bool { does { if case .leaveCluster = $0 { true } else { false } } }
 
     var assignedRole: NodeRole? {
         for case .assign(let assignment) in effects { return assignment.role }
@@ -242,6 +253,84 @@ struct NodeCoreTests {
         node.decide(TestNode.decree([node.ann], [], number: 6))
         #expect(node.core.address == address)
         #expect(node.core.forgotten.isEmpty)
+    }
+
+    private let member = K3sCondition(epoch: 1, isReady: true, isVoter: true, isMember: true, hasRun: true)
+
+    @Test("of two servers the one that goes serves on until it is out of etcd, however long that takes")
+    func departure() throws {
+        var node = try TestNode(servers: ["me", "ann"], additionalServers: 1)
+        node.put(.start, at: 0)
+        node.introduce(node.ann, name: "ann", serves: true)
+        node.put(.k3s(member))
+        node.put(.leave, at: 1)
+        node.decide(TestNode.decree([node.ann], [node.me.peerID], number: 6, founder: node.me))
+        #expect(node.assignment?.isDeparting == true && node.assignment?.role == .founder)
+        #expect(!node.leaves && node.core.address != nil)
+        // The other one is away, so there is no majority either.
+        var ill = member
+        ill.isReady = false
+        node.put(.k3s(ill), at: 10)
+        node.put(.tick, at: 100_000)
+        #expect(!node.leaves && node.core.address != nil)
+        #expect(node.core.waiting.contains { $0.what.contains("take this one out") })
+        node.put(.k3s(K3sCondition(epoch: 1, isMember: false)))
+        #expect(node.leaves && node.core.address == nil)
+    }
+
+    @Test("a restart of its agent changes nothing, whatever the other servers have said")
+    func departureAfterRestart() throws {
+        let known = K3sCondition(epoch: 1, isMember: true, token: "K10::server:token")
+        var node = try TestNode(servers: ["ann"], forgotten: ["me"], hasLeft: true, k3s: known)
+        node.put(.start, at: 0)
+        #expect(node.core.address != nil && !node.leaves)
+        let assignment = try #require(node.assignment)
+        #expect(assignment.isDeparting && assignment.role == .server && assignment.token == known.token)
+        node.put(.k3s(K3sCondition(epoch: 1, isMember: false)), at: 1)
+        #expect(node.leaves && node.core.address == nil)
+
+        let former = K3sCondition(epoch: 7, isMember: true)
+        var late = try TestNode(servers: ["ann"], forgotten: ["me"], hasLeft: true, k3s: former)
+        late.put(.start, at: 0)
+        #expect(late.leaves && late.core.address == nil, "its data are of another cluster")
+    }
+
+    @Test("where the others can go on without it, a server that goes serves on for two minutes at most")
+    func longestDeparture() throws {
+        var node = try TestNode(servers: ["ann", "bob"], forgotten: ["me"], hasLeft: true, k3s: member)
+        node.put(.start, at: 0)
+        node.put(.tick, at: 119)
+        #expect(!node.leaves)
+        #expect(try #require(node.core.nextDeadline) <= .zero + .seconds(120))
+        node.put(.tick, at: 120)
+        #expect(node.leaves && node.core.address == nil)
+        node.put(.k3s(member), at: 121)
+        #expect(!node.leaves && node.core.address == nil, "once is enough")
+    }
+
+    @Test("the last server goes on after a restart although nobody offers to be joined")
+    func lastServer() throws {
+        let known = K3sCondition(epoch: 1, isMember: true, token: "K10::server:token")
+        var node = try TestNode(servers: ["ann", "me"], additionalServers: 1, k3s: known)
+        node.decide(TestNode.decree([node.me], [node.ann.peerID], number: 6, founder: node.ann))
+        node.put(.start, at: 0)
+        let assignment = try #require(node.assignment)
+        #expect(assignment.role == .server && assignment.token == known.token && !assignment.isDeparting)
+        #expect(assignment.joinURL == "https://\(try #require(assignment.apiAddress)):6443")
+        node.put(.k3s(member))
+        #expect(node.written.contains { $0.contains(node.me.peerID.description) }, "it can be joined")
+    }
+
+    @Test("a server leaves only where most of the others are here and have been ready")
+    func refusedLeave() throws {
+        var node = try TestNode(servers: ["me", "ann"], additionalServers: 1)
+        node.put(.start, at: 0)
+        node.put(.k3s(member))
+        #expect(!node.core.accepts(.leave), "nothing is known of the other")
+        node.introduce(node.ann, name: "ann", serves: true)
+        #expect(!node.core.accepts(.leave), "it is away")
+        node.put(.members(connected: [node.ann.peerID], roomAnswered: true))
+        #expect(node.core.accepts(.leave))
     }
 
     // MARK: a place that is kept free

@@ -65,6 +65,9 @@ package enum Sabotage: Hashable, Sendable, CaseIterable {
     case illnessHidden
     /// Servers restart K3s without their turn.
     case restartUnasked
+    /// The monotonic clock of the first that holds the API address stands still from then on: its lease lasts
+    /// for ever for itself, and for those who granted it as long as always.
+    case clockStops
 
     /// The check that has to notice.
     package var noticedBy: Check {
@@ -80,6 +83,7 @@ package enum Sabotage: Hashable, Sendable, CaseIterable {
         case .learnersVote: .oneAfterTheOther
         case .illnessHidden: .healthyHolder
         case .restartUnasked: .oneRestart
+        case .clockStops: .oneAPIHolder
         }
     }
 }

@@ -84,6 +84,8 @@ final class Machine {
     var additionalServers: Int?
     /// How fast its monotonic clock runs, in thousandths.
     var clockRate: UInt64 = 1000
+    /// Where its monotonic clock stands still; nil while it runs.
+    var clockStandsAt: Instant?
     /// Until when its agent does not run, although nobody has ended it.
     var frozenUntil: Instant = .zero
     /// Whether its K3s runs and its API server does not answer.

@@ -12,6 +12,8 @@ struct ModelledK3s {
         /// Counts the starts, so that news of an older one is dropped.
         let number: Int
         var isReady = false
+        /// Whether it has ended, and its unit is about to start it again.
+        var hasEnded = false
         /// The cluster that it is part of, once it is up.
         var cluster: Int?
     }
@@ -22,6 +24,8 @@ struct ModelledK3s {
     var enabled: Set<K3sCommand> = []
     /// The cluster whose data this server holds.
     var datastore: Int?
+    /// Whether etcd's tombstone is among the data.
+    var isTakenOut = false
     /// The clusters whose data were set aside.
     var setAside: [Int] = []
     // Gone with the power.
@@ -65,6 +69,7 @@ struct ModelledK3s {
         observation.hasNodeToken = datastore != nil
         observation.hasSQLiteData = datastore != nil && !hasEtcd
         observation.hasEtcdData = hasEtcd
+        observation.isTakenOut = isTakenOut
         if let text = files[layout.clusterRecord] {
             observation.record = ClusterRecord(text).map { .known($0) } ?? .unreadable
         }
@@ -94,7 +99,7 @@ struct ModelledK3s {
         case .setAside(let remains, _):
             if remains == .server, let former = datastore {
                 setAside.append(former)
-                datastore = nil
+                (datastore, isTakenOut) = (nil, false)
             }
         case .reloadDefinitions: break
         case .enable(let command): enabled.insert(command)

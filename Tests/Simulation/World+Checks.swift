@@ -79,6 +79,12 @@ extension World {
         let decree = certificate.decree
         let peer = machines[index].peer
         let serves = decree.isServer(peer)
+        if assignment.isDeparting {
+            if !decree.isForgotten(peer) {
+                violate(.certifiedRole, "n\(index) goes, and nobody has forgotten it")
+            }
+            return
+        }
         let isAsDecreed =
             switch assignment.role {
             case .founder: serves && decree.founder.peer == peer
@@ -129,6 +135,7 @@ extension World {
     /// Looks at what takes time to become wrong.
     mutating func lookAround() {
         lookAtServers()
+        tellOfRemovals()
         guard now - wholeSince > .seconds(10), cuts.isEmpty, losses.isEmpty, delays.isEmpty else { return }
         var holders: [VirtualAddress: Int] = [:]
         for index in machines.indices where machines[index].lag == .zero {

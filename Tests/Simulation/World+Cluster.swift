@@ -19,17 +19,47 @@ extension World {
                 && [one, other].allSatisfy { machines[$0].address != nil && machines[$0].frozenUntil <= now }
     }
 
-    /// Whether the machine's etcd is a member and reaches a majority of those that vote.
-    private func hasQuorum(_ index: Int, in number: Int) -> Bool {
+    /// The members with a vote that run and that the machine's etcd can talk to, by name.
+    private func votersReached(from index: Int, in number: Int) -> Set<String> {
         let cluster = clusters[number]
-        guard cluster.members[nodeName(index)] != nil else { return false }
         let reached = machines.indices.filter { other in
-            guard machines[other].k3s.process?.command == .server, machines[other].k3s.datastore == number,
-                !machines[other].isGone, cluster.members[nodeName(other)] == true
+            guard let process = machines[other].k3s.process, process.command == .server, !process.hasEnded,
+                machines[other].k3s.datastore == number, !machines[other].isGone,
+                cluster.members[nodeName(other)] == true
             else { return false }
             return canTalk(index, other)
         }
-        return Set(reached.map(nodeName)).count * 2 > cluster.voters
+        return Set(reached.map(nodeName))
+    }
+
+    /// Whether the machine's etcd is a member and reaches a majority of those that vote.
+    private func hasQuorum(_ index: Int, in number: Int) -> Bool {
+        guard clusters[number].members[nodeName(index)] != nil else { return false }
+        return votersReached(from: index, in: number).count * 2 > clusters[number].voters
+    }
+
+    /// Ends the K3s of those that were taken out of etcd, once a member tells them (contract/k3s.md §11.2).
+    mutating func tellOfRemovals() {
+        for index in machines.indices { endIfRemoved(index) }
+    }
+
+    /// Whether it was, and its K3s ends.
+    @discardableResult
+    private mutating func endIfRemoved(_ index: Int) -> Bool {
+        let k3s = machines[index].k3s
+        guard !machines[index].isGone, let process = k3s.process, process.command == .server,
+            !process.hasEnded, let number = k3s.datastore, clusters[number].isEtcd,
+            clusters[number].members[nodeName(index)] == nil,
+            !votersReached(from: index, in: number).isEmpty
+        else { return false }
+        note("etcd of n\(index) learns that it was taken out")
+        machines[index].k3s.isTakenOut = true
+        machines[index].k3s.process?.isReady = false
+        machines[index].k3s.process?.hasEnded = true
+        machines[index].k3s.restarts += 1
+        schedule(.k3sAttempt(index, start: process.number), after: .seconds(5))
+        reconcile(.changed, at: index)
+        return true
     }
 
     /// Whether the API server of the machine's K3s answers that it is ready.
@@ -51,6 +81,12 @@ extension World {
 
     mutating func comeUpAsServer(_ index: Int, _ settings: [String: String]) -> Bool {
         guard let token = settings["token"] else { return false }
+        if machines[index].k3s.isTakenOut {
+            // What it was is moved aside, and it joins as another (contract/k3s.md §11.2).
+            note("K3s of n\(index) moves the data of a member that was taken out aside")
+            machines[index].k3s.datastore = nil
+            machines[index].k3s.isTakenOut = false
+        }
         if let number = machines[index].k3s.datastore {
             guard clusters[number].admits(token, number: number) else { return false }
             if !clusters[number].isEtcd {
@@ -62,7 +98,7 @@ extension World {
                 everVoters.insert(nodeName(index))
                 return true
             }
-            return hasQuorum(index, in: number)
+            return !endIfRemoved(index) && hasQuorum(index, in: number)
         }
         if settings["server"] != nil { return join(index, settings) }
         checkFounding(by: index)
@@ -169,18 +205,14 @@ extension World {
         guard node != nodeName(index), serves(index), let number = machines[index].k3s.datastore else {
             return false
         }
-        guard clusters[number].members.removeValue(forKey: node) != nil else { return true }
-        note("n\(index) takes \(node) out of etcd")
-        for other in machines.indices
-        where nodeName(other) == node && machines[other].k3s.datastore == number {
-            // Its K3s ends, and ends again at every start (contract/k3s.md §11.2).
-            guard let process = machines[other].k3s.process, process.command == .server, process.isReady
-            else { continue }
-            machines[other].k3s.process?.isReady = false
-            machines[other].k3s.restarts += 1
-            schedule(.k3sAttempt(other, start: process.number), after: .seconds(5))
-            reconcile(.changed, at: other)
+        guard let hasVote = clusters[number].members[node] else { return true }
+        if hasVote {
+            // etcd refuses what would leave it without a majority of those that run.
+            let left = votersReached(from: index, in: number).subtracting([node]).count
+            guard left * 2 > clusters[number].voters - 1 else { return false }
         }
+        clusters[number].members[node] = nil
+        note("n\(index) takes \(node) out of etcd")
         return true
     }
 

@@ -68,6 +68,7 @@ extension World {
             guard has(index), machines[index].agent != nil else { return }
             cutPower(index, outage: outage)
             machines[index].k3s.datastore = nil
+            machines[index].k3s.isTakenOut = false
         case .death(let index):
             guard has(index) else { return }
             stopAgent(index)

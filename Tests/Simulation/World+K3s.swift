@@ -14,7 +14,9 @@ struct K3sSteps {
 extension World {
     mutating func assign(_ assignment: K3sAssignment, to index: Int) {
         trace(9, index, assignment.role == .founder ? 1 : 0)
-        note("n\(index) is \(assignment.role) at \(assignment.address)")
+        note(
+            "n\(index) is \(assignment.role)\(assignment.isDeparting ? " for now" : "") at \(assignment.address)"
+        )
         checkRole(assignment, of: index)
         do {
             let desired = try machines[index].k3s.node.desiredState(of: assignment)
@@ -51,6 +53,7 @@ extension World {
                         K3sCondition(
                             epoch: report.epoch, isReady: report.isReady,
                             isVoter: sabotage == .learnersVote ? true : report.isVoter,
+                            isMember: report.isMember, hasLostData: report.hasLostData,
                             token: token, hasRun: report.isReady || report.hasNodeToken)),
                     to: index)
                 feed(LeaseCore.Input.wantsRestart(report.needsTurn), to: index)
@@ -61,6 +64,18 @@ extension World {
         if let planned = machines[index].agent?.reconcilerTick, planned <= at { return }
         machines[index].agent?.reconcilerTick = at
         schedule(.reconcilerTick(index, life: life), after: at - now)
+    }
+
+    /// What the agent reads of K3s before it looks at it, as it starts.
+    func knownCondition(_ index: Int) -> K3sCondition {
+        let k3s = machines[index].k3s
+        guard let record = k3s.files[k3s.node.layout.clusterRecord].flatMap({ ClusterRecord($0) }) else {
+            return K3sCondition()
+        }
+        let isEtcd = k3s.datastore.map { clusters[$0].isEtcd } ?? false
+        return K3sCondition(
+            epoch: record.epoch, isMember: record.role == .server && isEtcd && !k3s.isTakenOut,
+            token: k3s.datastore.map { clusters[$0].pinned($0) })
     }
 
     mutating func lookAtK3s(_ index: Int) {
@@ -110,6 +125,15 @@ extension World {
         guard !machines[index].isGone, let process = machines[index].k3s.process, process.number == start,
             !process.isReady
         else { return }
+        if process.hasEnded {
+            // Its unit starts it again if it may.
+            guard machines[index].k3s.files[machines[index].k3s.node.layout.startPermit(.server)] != nil
+            else {
+                machines[index].k3s.process = nil
+                return reconcile(.changed, at: index)
+            }
+            machines[index].k3s.process?.hasEnded = false
+        }
         let retry = Event.k3sAttempt(index, start: start)
         // Below a device that carries nothing there is nobody to talk to.
         guard machines[index].agent?.device != nil else { return schedule(retry, after: .seconds(1)) }
@@ -117,6 +141,7 @@ extension World {
             process.command == .server
             ? comeUpAsServer(index, process.settings) : comeUpAsAgent(index, process.settings)
         guard succeeded else {
+            if machines[index].k3s.process?.hasEnded == true { return }
             machines[index].k3s.restarts += 1
             return schedule(retry, after: .seconds(1))
         }

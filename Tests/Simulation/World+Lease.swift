@@ -15,7 +15,8 @@ extension World {
 
     /// The machine's own monotonic clock, which runs at a speed of its own.
     func leaseClock(_ index: Int) -> Instant {
-        Instant(nanoseconds: Self.clockStart + now.nanoseconds / 1000 * machines[index].clockRate)
+        machines[index].clockStandsAt
+            ?? Instant(nanoseconds: Self.clockStart + now.nanoseconds / 1000 * machines[index].clockRate)
     }
 
     /// When the machine's clock shows `deadline`.
@@ -54,7 +55,9 @@ extension World {
         guard machines[index].life == life else { return }
         checkHolders(index)
         guard let deadline = machines[index].agent?.lease.nextDeadline else { return }
-        let at = max(time(of: deadline, on: index), now + .milliseconds(1))
+        // A clock that stands still never gets there, and is looked at all the same.
+        let soonest = now + .milliseconds(machines[index].clockStandsAt == nil ? 1 : 500)
+        let at = max(time(of: deadline, on: index), soonest)
         if let planned = machines[index].agent?.leaseTick, planned <= at { return }
         machines[index].agent?.leaseTick = at
         schedule(.leaseTick(index, life: life), after: at - now)
@@ -71,6 +74,9 @@ extension World {
             }
         case .acquired(.api, let term):
             note("n\(index) holds the API address, term \(term)")
+            if sabotage == .clockStops, !machines.contains(where: { $0.clockStandsAt != nil }) {
+                machines[index].clockStandsAt = leaseClock(index)
+            }
             say(term: term, isHeld: true, by: index)
         case .lost(.api, let term, let loss):
             note("n\(index) no longer holds the API address: \(loss)")

@@ -48,7 +48,8 @@ extension World {
                     replacesServersAfter: scenario.replacesServersAfter,
                     freesRolesAfter: scenario.freesRolesAfter,
                     apiAddress: scenario.subnet.standardAPIAddress, fixedToken: nil, runsK3s: true),
-                claim: claim, election: founding, joinToken: machine.disk.token, reader: reader)
+                claim: claim, election: founding, joinToken: machine.disk.token,
+                k3s: knownCondition(index), reader: reader)
             let replication = Replication(
                 identity: machine.identity, stored: machine.disk.snapshot,
                 generator: SeededGenerator(seed: random.next()), at: now)

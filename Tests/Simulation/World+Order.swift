@@ -25,7 +25,9 @@ extension World {
         return clusters.indices.contains { number in
             guard clusters[number].epoch == decree.epoch else { return false }
             let keepers = present.filter { index in
-                machines[index].k3s.datastore == number && decree.isServer(machines[index].peer)
+                machines[index].k3s.datastore == number
+                    && (decree.isServer(machines[index].peer)
+                        || machines[index].agent?.core.isDeparting == true)
                     || besides(index)
                         && (machines[index].k3s.setAside.contains(number)
                             || machines[index].k3s.datastore == number)

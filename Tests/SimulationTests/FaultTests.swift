@@ -129,7 +129,7 @@ struct FaultTests {
             }
         case .partitionStays:
             scenario.faults = [Fault(at: .seconds(1), .partition(group: [0], lasting: .seconds(5)))]
-        case .oneServerMore, .learnersVote: scenario.additionalServers = 2
+        case .oneServerMore, .learnersVote, .clockStops: scenario.additionalServers = 2
         case .illnessHidden:
             scenario.additionalServers = 1
             // Whoever is the holder.

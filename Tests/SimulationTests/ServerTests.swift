@@ -77,6 +77,62 @@ struct ServerTests {
         }
     }
 
+    @Test(
+        "of two servers one leaves, and the cluster outlives it whatever happens to either meanwhile",
+        arguments: 0..<4)
+    func disturbedLeave(_ kind: Int) {
+        var departures = 0
+        for leaver in 0..<5 {
+            for delay in [2, 30, 90, 250, 700, 2500] {
+                var scenario = Self.scenario(seed: 62, servers: 1)
+                let word = Duration.seconds(60)
+                let after = word + .milliseconds(Int64(delay))
+                scenario.faults = [Fault(at: word, .word(.leave, at: leaver))]
+                switch kind {
+                case 0: scenario.faults.append(Fault(at: after, .kill(leaver, outage: .seconds(1))))
+                case 1: scenario.faults.append(Fault(at: after, .powerCut(leaver, outage: .seconds(3))))
+                case 2:
+                    scenario.faults.append(
+                        Fault(at: after, .partition(group: [leaver], lasting: .seconds(8))))
+                    scenario.faults += (0..<5).filter { $0 != leaver }.map {
+                        Fault(at: after + .seconds(3), .powerCut($0, outage: .seconds(2)))
+                    }
+                default:
+                    scenario.faults += (0..<5).map {
+                        Fault(at: after, .powerCut($0, outage: .milliseconds(1500 + 400 * Int64($0))))
+                    }
+                }
+                var world = World(scenario, records: true)
+                world.run(for: .seconds(300))
+                #expect(world.violations.isEmpty, "n\(leaver), \(delay) ms: \(world.violations)")
+                #expect(!world.clusterLeft, "n\(leaver), \(delay) ms: \(world.timeline)")
+                #expect(world.disorder.isEmpty, "n\(leaver), \(delay) ms: \(world.disorder)")
+                if world.timeline.contains(where: { $0.contains(" for now ") }) { departures += 1 }
+            }
+        }
+        #expect(departures > 0, "no run met a server on its way out")
+    }
+
+    @Test("a founder that loses its data before its cluster runs does not strand the network")
+    func lostBeforeRunning() {
+        for cut in stride(from: 1400, to: 2800, by: 100) {
+            for machine in 0..<4 {
+                var scenario = Scenario(seed: 73, count: 4, quorum: 4)
+                let at = Duration.milliseconds(Int64(cut))
+                scenario.faults = [
+                    Fault(at: at, .powerCut((machine + 1) % 4, outage: .seconds(6))),
+                    Fault(at: at + .seconds(3), .datastoreLost(machine, outage: .seconds(3))),
+                ]
+                var world = World(scenario, records: true)
+                world.run(for: .seconds(120))
+                #expect(world.violations.isEmpty)
+                if world.endsWell {
+                    #expect(world.disorder.isEmpty, "n\(machine) at \(cut): \(world.disorder)")
+                }
+            }
+        }
+    }
+
     @Test("a server that is gone for good is replaced once an operator says so, and not before")
     func forget() {
         var world = World(Self.scenario(seed: 71, servers: 2), records: true)

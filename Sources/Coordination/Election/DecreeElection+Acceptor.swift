@@ -11,9 +11,10 @@ extension DecreeElection {
     /// Those of them that are asked for.
     func votes(where isWanted: (ElectionRegister) -> Bool) -> [PeerID: ElectionRegister] {
         let forgotten = state.certificate?.decree.forgotten ?? []
-        let scope = scope
+        // Taken out of the closure, which would copy all of this for it; it is asked at every step.
+        let (scope, number) = (scope, state.number)
         return registers.filter {
-            isWanted($0.value) && $0.value.number == state.number && $0.value.scope == scope
+            $0.value.number == number && isWanted($0.value) && $0.value.scope == scope
                 && !forgotten.contains($0.key)
         }
     }

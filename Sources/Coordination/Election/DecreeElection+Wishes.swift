@@ -14,13 +14,18 @@ extension DecreeElection {
             return preferredFounder(among: present).map { decree.refounded(by: $0) }
         }
         if !decree.isRunning {
-            if decree.founder.peer == localPeer { return wishes.founderIsReady ? decree.running : nil }
+            if decree.founder.peer == localPeer {
+                if wishes.founderIsReady { return decree.running }
+                // Nobody has joined it, or the network knows that it runs: one of the two is decided.
+                guard wishes.founderLostData else { return nil }
+                return preferredFounder(among: present).map { decree.refounded(by: $0) }
+            }
             let missing = votes.filter { $0.value.missesFounder && self.present.contains($0.key) }.count
             guard missesFounder, missing + 1 >= scope.quorum else { return nil }
             return preferredFounder(among: present).map { decree.refounded(by: $0) }
         }
         var gone = wishes.forget.subtracting(decree.forgotten)
-        if state.hasLeft { gone.insert(localPeer) }
+        if state.hasLeft, mayLeave { gone.insert(localPeer) }
         if !gone.isEmpty, let next = decree.forgetting(gone) { return next }
         let back = decree.forgotten.filter { peer in
             // It has come back when it knows that it was forgotten: one that died a moment ago may still
@@ -33,6 +38,15 @@ extension DecreeElection {
             return decree.raising(quorum: configuration.scope.quorum)
         }
         return decreeForMoreServers(after: decree, present: present)
+    }
+
+    /// Whether this node may go: the servers that stay keep the cluster's data without it, so a majority of
+    /// them are here and have been ready (contract/k3s.md §11.2).
+    package var mayLeave: Bool {
+        guard let decree = state.certificate?.decree, decree.isServer(localPeer) else { return true }
+        let others = decree.servers.filter { $0.peer != localPeer }
+        let ready = others.filter { present.contains($0.peer) && wishes.readyServers.contains($0.peer) }
+        return ready.count * 2 > others.count
     }
 
     func preferredFounder(among present: [PeerID: MemberCard]) -> ElectedServer? {

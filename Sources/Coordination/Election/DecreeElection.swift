@@ -304,7 +304,7 @@ package struct DecreeElection: Sendable {
         var register = ElectionRegister(
             scope: scope, card: configuration.card, number: durable.number, promised: durable.promised,
             accepted: durable.accepted, missesFounder: missesFounder && durable.number == state.number,
-            hasLeft: durable.hasLeft)
+            hasLeft: durable.hasLeft || wishes.isDeparting)
         guard durable.number == state.number else { return register }
         switch phase {
         case .preparing(let ballot, _) where durable.highestDrivenRound >= ballot.round:

@@ -26,7 +26,8 @@ package struct ElectionRegister: Hashable, Sendable {
     package var drive: Drive?
     /// Whether the owner has missed the founder for long, before its cluster ran.
     package var missesFounder: Bool
-    /// Whether the owner was told to leave the cluster, so that it is not called back.
+    /// Whether the owner was told to leave the cluster, or was forgotten and has yet to be taken out of etcd,
+    /// so that it is not called back.
     package var hasLeft: Bool
 
     package init(

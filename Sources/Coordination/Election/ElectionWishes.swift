@@ -4,6 +4,8 @@ package import LibP2P
 package struct ElectionWishes: Hashable, Sendable {
     /// This node is the founder, and its K3s is ready.
     package var founderIsReady: Bool
+    /// This node is the founder, and its K3s has lost what it had founded.
+    package var founderLostData: Bool
     /// How many servers there should be besides the founder; nil without high availability. Members with
     /// a forced `master` role become servers beyond it.
     package var additionalServers: Int?
@@ -13,12 +15,17 @@ package struct ElectionWishes: Hashable, Sendable {
     package var forget: Set<PeerID>
     /// An operator has asked for a new founding of the epoch that follows this one.
     package var refoundAfter: UInt64?
+    /// This node was forgotten and is not out of etcd yet, so it is not to be called back.
+    package var isDeparting: Bool
 
     package init(
-        founderIsReady: Bool = false, additionalServers: Int? = nil, readyServers: Set<PeerID> = [],
-        forget: Set<PeerID> = [], refoundAfter: UInt64? = nil
+        founderIsReady: Bool = false, founderLostData: Bool = false, additionalServers: Int? = nil,
+        readyServers: Set<PeerID> = [],
+        forget: Set<PeerID> = [], refoundAfter: UInt64? = nil, isDeparting: Bool = false
     ) {
+        self.isDeparting = isDeparting
         self.founderIsReady = founderIsReady
+        self.founderLostData = founderLostData
         self.additionalServers = additionalServers
         self.readyServers = readyServers
         self.forget = forget

@@ -61,6 +61,10 @@ package struct DesiredState: Hashable, Sendable {
     /// The name under which the node is known in the cluster; nil when it leaves.
     package let nodeName: String?
 
+    /// Whether this server goes as soon as it is out of etcd: it runs until then, so that the others keep their
+    /// majority and can take it out, and must not come back by itself afterwards (contract/k3s.md §11.2).
+    package var isDeparting = false
+
     private let interface: String?
     private let replacesEnvironment: Bool
     /// Whether the unit's own command line will not do.

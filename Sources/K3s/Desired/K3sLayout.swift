@@ -41,6 +41,8 @@ package struct K3sLayout: Hashable, Sendable {
     package var sqliteData: String { dataFolder + "/server/db/state.db" }
     /// Present on a server whose datastore is embedded etcd (contract/k3s.md §2).
     package var etcdData: String { dataFolder + "/server/db/etcd/member/wal" }
+    /// Written by a member of an etcd that was taken out of it, before it ends (contract/k3s.md §11.2).
+    package var etcdTombstone: String { dataFolder + "/server/db/etcd/tombstone" }
     /// The full token, present once a server has come up.
     package var nodeToken: String { dataFolder + "/server/node-token" }
     /// Says that K3s was set up once (contract/kairos.md §3.1).

@@ -213,6 +213,7 @@ package actor K3sController {
         }
         observation.isDeployed = FileSystem.exists(layout.sentinel)
         observation.hasEtcdData = FileSystem.exists(layout.etcdData)
+        observation.isTakenOut = FileSystem.exists(layout.etcdTombstone)
         if let file = desired.files(binary: "").first(where: { $0.purpose == .config }),
             observation.files[file.path] != .regular(content: file.content, mode: 0o600)
         {

@@ -314,6 +314,7 @@ package struct K3sReconciler: Sendable {
             hasNodeToken: observation.hasNodeToken,
             waiting: reason.flatMap { waiting($0.what, $0.remedy, wall) },
             warnings: plan.warnings, isVoter: isVoter,
+            hasLostData: plan.hasLostData, isMember: observation.isMember(of: desired.epoch),
             wantsRestart: plan.wantsRestart ? RestartReason(settings: unread.sorted()) : nil,
             isRestarting: isRestarting,
             hasLeft: desired.role == .left && plan.actions.isEmpty && plan.obstacle == nil,

@@ -28,6 +28,11 @@ package struct K3sReport: Hashable, Sendable {
     /// `EtcdIsVoter`, contract/k3s.md §11); nil where it has no etcd, or where nobody could be asked and it
     /// did not join: a server that joined is none until it is known to be one.
     package var isVoter: Bool? = nil
+    /// Whether it is not started because the cluster's data, which it once had, are gone.
+    package var hasLostData = false
+    /// Whether this node's disk holds a member of the etcd of `epoch` that was not taken out of it; nil when that
+    /// could not be seen.
+    package var isMember: Bool? = nil
     /// Why a healthy server would be restarted, if it had the permission.
     package var wantsRestart: RestartReason? = nil
     /// Whether a server that worked is being restarted, and does not work again yet.

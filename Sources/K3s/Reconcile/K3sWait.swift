@@ -61,6 +61,7 @@ enum K3sWait {
         case .unitMasked(let unit): ("the unit \(unit), which is masked", "systemctl unmask \(unit)")
         case .unitBroken(let unit, let reason):
             ("the unit \(unit), which systemd cannot use (\(reason))", "systemd-analyze verify \(unit)")
+        case .takenOut(let unit): ("the node to leave: \(unit) was taken out of etcd", nil)
         case .otherStillRuns(let unit): ("\(unit) to stop, as the node's role is another now", nil)
         case .addressChanged(let from, let to):
             (

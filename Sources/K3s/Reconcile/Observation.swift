@@ -20,6 +20,8 @@ package struct Observation: Hashable, Sendable {
     package var isDeployed: Bool
     /// Whether the datastore is embedded etcd with data.
     package var hasEtcdData: Bool
+    /// Whether that etcd knows that it was taken out: it ends, and at its next start joins as another member.
+    package var isTakenOut = false
     /// Whether a server has written its full token.
     package var hasNodeToken: Bool
     /// Whether there is a datastore in SQLite.
@@ -35,6 +37,13 @@ package struct Observation: Hashable, Sendable {
     /// The datastore on this node's disk.
     package var datastore: ClusterRecord.Datastore? {
         hasEtcdData ? .etcd : hasSQLiteData ? .sqlite : nil
+    }
+
+    /// Whether this node's disk holds a member of the etcd of `epoch` that was not taken out of it, as far as
+    /// it knows.
+    package func isMember(of epoch: UInt64) -> Bool {
+        guard hasEtcdData, !isTakenOut, case .known(let record) = record else { return false }
+        return record.epoch == epoch && record.role == .server
     }
 
     package init(

@@ -33,6 +33,8 @@ package struct Plan: Hashable, Sendable {
         case unitBroken(String, reason: String)
         /// The other command's service must be gone first.
         case otherStillRuns(String)
+        /// The server was taken out of etcd, and would join it again if it were started.
+        case takenOut(String)
         /// An etcd server whose address changes hangs for ever (contract/k3s.md §11.3).
         case addressChanged(from: String, to: String)
         /// The record of what K3s' data belong to cannot be read.
@@ -59,6 +61,8 @@ package struct Plan: Hashable, Sendable {
     }
     /// Why K3s is not started, when it is not.
     package var obstacle: Obstacle?
+    /// Whether that is because a founder's data are gone.
+    package var hasLostData: Bool { if case .datastoreGone = obstacle { true } else { false } }
     /// Whether a healthy server would be restarted, if that were permitted.
     package var wantsRestart = false
     /// What the operator should know.
@@ -85,6 +89,7 @@ package struct Plan: Hashable, Sendable {
             desired.warnings
             + UserConfigReview.review(
                 observation.userFiles, besides: desired.config, at: desired.layout.dropIn)
+        if desired.isDeparting, isSettledDeparture(observation, desired) { return }
         guard let record = compareData(observation, desired) else { return }
         if desired.role == .left {
             compareDeparture(observation, desired)
@@ -214,6 +219,24 @@ package struct Plan: Hashable, Sendable {
         // A founder's `server` has no effect while its data exist, as in the fingerprint.
         let isFounder = if case .foundingServer = desired.role { true } else { false }
         return diff.names.contains { !(isFounder && $0 == "server") }
+    }
+
+    /// Whether a server that goes needs no more than what this adds: it runs, and may end but not start again;
+    /// or it is out of etcd.
+    private mutating func isSettledDeparture(_ observation: Observation, _ desired: DesiredState) -> Bool {
+        let permit = desired.layout.startPermit(desired.command)
+        let isMember = observation.isMember(of: desired.epoch)
+        guard !isMember || observation.own.activity == .active else { return false }
+        if observation.files[permit] ?? .missing != .missing { actions.append(.remove(path: permit)) }
+        if !isMember {
+            obstacle = .takenOut(desired.command.unit)
+            let own = observation.own
+            if own.isRunning || own.isQueued, own.activity != .deactivating {
+                actions.append(.stop(desired.command))
+                changes.append("stop \(desired.command.unit), which was taken out of etcd")
+            }
+        }
+        return true
     }
 
     /// Adds what makes the node one that runs no K3s. Its data are aside already.

@@ -19,6 +19,8 @@ package struct K3sAssignment: Hashable, Sendable {
     /// On the founder: whether another server is ready, so that it joins that one, through the API
     /// address, instead of founding anew should it lose its data (contract/k3s.md §11.1).
     package let hasStandby: Bool
+    /// Whether this server goes as soon as it is out of etcd.
+    package var isDeparting = false
 
     package init(
         role: NodeRole, epoch: UInt64, address: VirtualAddress, apiAddress: VirtualAddress?, joinURL: String?,

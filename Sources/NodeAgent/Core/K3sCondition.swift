@@ -6,18 +6,26 @@ package struct K3sCondition: Hashable, Sendable {
     package var isReady: Bool
     /// Whether its etcd member has a vote; nil when it has no etcd, or when that is not known.
     package var isVoter: Bool?
+    /// Whether this node's disk holds a member of the etcd of `epoch` that was not taken out of it; nil when
+    /// that could not be seen.
+    package var isMember: Bool?
+    /// Whether it does not start because the cluster's data, which it once had, are gone.
+    package var hasLostData: Bool
     /// The token that the running server wrote for those who join, CA pinned.
     package var token: String?
     /// Whether K3s has ever been set up on this node.
     package var hasRun: Bool
 
     package init(
-        epoch: UInt64? = nil, isReady: Bool = false, isVoter: Bool? = nil, token: String? = nil,
+        epoch: UInt64? = nil, isReady: Bool = false, isVoter: Bool? = nil,
+        isMember: Bool? = nil, hasLostData: Bool = false, token: String? = nil,
         hasRun: Bool = false
     ) {
         self.epoch = epoch
         self.isReady = isReady
         self.isVoter = isVoter
+        self.isMember = isMember
+        self.hasLostData = hasLostData
         self.token = token
         self.hasRun = hasRun
     }

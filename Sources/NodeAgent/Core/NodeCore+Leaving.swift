@@ -5,11 +5,31 @@ internal import Timing
 internal import VPN
 
 extension NodeCore {
+    /// How long a server that the members have forgotten goes on, with its K3s and its address.
+    enum Departure: Hashable, Sendable {
+        /// It is none, or it is out of etcd.
+        case none
+        /// Until it is out: the one server that stays cannot go on before that.
+        case untilOut
+        /// Until it is out, or then: the others can go on without it.
+        case until(Instant)
+        /// It has had its time.
+        case over
+
+        var deadline: Instant? {
+            if case .until(let end) = self { return end }
+            return nil
+        }
+    }
+
     /// Whether this node left the cluster, and the members have agreed to it. It does not come back under this
     /// identity.
     var hasLeft: Bool {
         election.hasLeft && election.decree?.isForgotten(localPeer) ?? false
     }
+
+    /// Whether it goes on for now as a server that the members have forgotten.
+    package var isDeparting: Bool { departure != .none && departure != .over }
 
     /// As long as the others may take to take a server out of etcd that they have forgotten, a restart of theirs
     /// included.
@@ -17,20 +37,43 @@ extension NodeCore {
 
     /// Whether this node is a server that the members have forgotten and that goes on for now, with its K3s and
     /// its address: of two members of an etcd the one that stays cannot take the other out once that has
-    /// stopped. Being out ends its K3s (contract/k3s.md §11.2).
+    /// stopped. What it goes by is on its disk, so a restart in between changes nothing. Being out ends its K3s
+    /// (contract/k3s.md §11.2).
     mutating func departs(at now: Instant) -> Bool {
-        guard case .forgotten = plan else {
-            departure = nil
+        guard case .forgotten(let certificate) = plan, k3s.isMember == true,
+            k3s.epoch == certificate.decree.epoch
+        else {
+            departure = .none
             return false
         }
-        if let assignment, assignment.role != .agent, k3s.isVoter != nil {
-            departure = now + Self.longestDeparture
+        if certificate.decree.servers.count == 1 {
+            departure = .untilOut
+            return true
         }
-        guard let end = departure, k3s.isReady, now < end else {
-            departure = nil
-            return false
+        switch departure {
+        case .none, .untilOut: departure = .until(now + Self.longestDeparture)
+        case .until(let end): if now >= end { departure = .over }
+        case .over: break
         }
-        return true
+        return departure != .over
+    }
+
+    /// What K3s is on a server that goes: what it was, or, after a restart of the agent, a server that joins
+    /// those that stay. Nil while that is not known.
+    var departingAssignment: K3sAssignment? {
+        if var assignment, assignment.role != .agent, assignment.epoch == election.decree?.epoch {
+            assignment.isDeparting = true
+            return assignment
+        }
+        guard deviceIsReady, let address = claim.address, let decree = election.decree,
+            let facts = serverFacts.first ?? ownFacts
+        else { return nil }
+        var assignment = K3sAssignment(
+            role: .server, epoch: decree.epoch, address: address, apiAddress: configuration.apiAddress,
+            joinURL: configuration.apiAddress.map { "https://\($0):\(facts.port)" } ?? facts.url,
+            token: facts.token, highAvailability: true)
+        assignment.isDeparting = true
+        return assignment
     }
 
     /// Gives up what this node held in the network, once: its address, which others may take, and the keys by

@@ -55,7 +55,15 @@ extension NodeCore {
                     .busy, what: "this node is one of two servers, and its K3s is not ready to hand over",
                     remedy: "wait until `kairos-agent p2p status` shows K3s as active, then repeat")
             }
-            return decree.forgetting([localPeer]) == nil ? Self.lastServer : nil
+            guard decree.forgetting([localPeer]) != nil else { return Self.lastServer }
+            return election.mayLeave
+                ? nil
+                : OperatorRefusal(
+                    .busy,
+                    what: "most of the servers that stay are away or not ready, so they could not go on",
+                    remedy:
+                        "wait until they are; for one that is gone for good say `kairos-agent p2p forget NODE`"
+                )
         case .forget(let peer):
             if decree.isForgotten(peer) {
                 return OperatorRefusal(

@@ -36,6 +36,11 @@ extension NodeCore {
             }
         case .willServe:
             obstacles.append(.init(step: .role, what: "its turn to join as a server: one joins at a time"))
+        case .forgotten where isDeparting:
+            obstacles.append(
+                .init(
+                    step: .role, what: "a server that stays to take this one out of etcd",
+                    remedy: "keep this node running: without it the others may not have a majority"))
         case .forgotten(let certificate):
             obstacles.append(
                 .init(

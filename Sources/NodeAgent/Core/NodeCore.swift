@@ -147,8 +147,8 @@ package struct NodeCore: Sendable {
     private var leftEpoch: UInt64?
     /// Whether what this node held in the network has been given up.
     var hasReleased = false
-    /// Until when a server that the members have forgotten goes on.
-    var departure: Instant?
+    /// How long a server that the members have forgotten goes on.
+    var departure = Departure.none
     private var removed: Set<PeerID> = []
     private var removing: [PeerID: String] = [:]
     /// How long a server leaves a removal to each one before it: that one may not be able to.
@@ -175,11 +175,13 @@ package struct NodeCore: Sendable {
     private var publisher: KeyPublisher
     var waits = WaitLog()
 
-    /// Makes the node's decisions from what its disk remembers.
+    /// Makes the node's decisions from what its disk remembers. `k3s` is what is known of it before it was
+    /// looked at: whether this node is a member of etcd.
     package init(
         configuration: Configuration, claim: AddressClaim, election: DecreeElection, joinToken: String?,
-        reader: EntryReader = EntryReader()
+        k3s: K3sCondition = K3sCondition(), reader: EntryReader = EntryReader()
     ) {
+        self.k3s = k3s
         self.configuration = configuration
         self.localPeer = configuration.identity.peerID
         self.claim = claim
@@ -193,7 +195,7 @@ package struct NodeCore: Sendable {
     package var nextDeadline: Instant? {
         [
             claim.nextDeadline, election.nextDeadline, hasLeft ? nil : publisher.nextDeadline,
-            absences.nextDeadline, leaseRetry?.at, tokenRetry, departure,
+            absences.nextDeadline, leaseRetry?.at, tokenRetry, departure.deadline,
             reservationIsOver ? nil : reservedSince.map { $0 + Self.longestReservation },
         ].compactMap { $0 }.min()
     }
@@ -205,8 +207,9 @@ package struct NodeCore: Sendable {
         switch input {
         case .start:
             // Who has left has no address, in a later life neither.
-            claimStep(hasLeft ? .release : .start(moment.wall), at: now, &effects)
-            hasReleased = hasLeft
+            let isGone = hasLeft && !departs(at: now)
+            claimStep(isGone ? .release : .start(moment.wall), at: now, &effects)
+            hasReleased = isGone
         case .entries(let entries):
             take(entries, at: moment, &effects)
         case .refused(let claim):
@@ -232,7 +235,9 @@ package struct NodeCore: Sendable {
         case .joinTokenFailed:
             tokenRetry = now + Self.writeRetryInterval
         case .k3s(let condition):
+            let isMember = k3s.epoch == condition.epoch ? k3s.isMember : nil
             k3s = condition
+            k3s.isMember = condition.isMember ?? isMember
         case .nodeRemoved(let peer):
             removed.insert(peer)
         case .settings(let settings):
@@ -360,11 +365,15 @@ package struct NodeCore: Sendable {
         // A node that is called back and forgotten again is taken out again.
         if let decree = election.decree { removed.formIntersection(decree.forgotten) }
         if case .forgotten(let certificate) = plan {
-            assignment = nil
             if isDeparting {
-                // Until it is out of etcd.
+                if let next = departingAssignment, next != assignment {
+                    assignment = next
+                    leftEpoch = nil
+                    effects.append(.assign(next))
+                }
             } else if leftEpoch != certificate.decree.epoch {
                 leftEpoch = certificate.decree.epoch
+                assignment = nil
                 effects.append(.leaveCluster(epoch: certificate.decree.epoch))
             }
         } else if let next = nextAssignment, next != assignment {
@@ -408,6 +417,18 @@ package struct NodeCore: Sendable {
         }
     }
 
+    /// What this node offers or could offer as a member of the cluster's etcd. Where no other server offers
+    /// anything it goes on with that: its K3s has its data, and asks nobody for them.
+    var ownFacts: JoinFacts? {
+        guard let decree = election.decree, let address = claim.address, k3s.isMember == true,
+            k3s.epoch == decree.epoch
+        else { return nil }
+        if let said = board.joinFacts[localPeer], said.epoch == decree.epoch { return said }
+        return (k3s.token ?? joinToken).map {
+            JoinFacts(epoch: decree.epoch, address: address.description, token: $0)
+        }
+    }
+
     /// The servers of the newest decree that can be joined.
     private var readyServers: Set<PeerID> {
         guard let decree = election.decree, decree.isRunning else { return [] }
@@ -446,7 +467,7 @@ package struct NodeCore: Sendable {
             guard let joinToken else { return nil }
             token = joinToken
         case .server, .agent:
-            guard let first = facts.first else { return nil }
+            guard let first = facts.first ?? (role == .server ? ownFacts : nil) else { return nil }
             // What already runs as an agent goes on as one until a decree says otherwise.
             if role == .agent, isReserved, !reservationIsOver, assignment == nil, !k3s.hasRun { return nil }
             token = first.token
@@ -468,9 +489,11 @@ package struct NodeCore: Sendable {
         for peer in absences.absent where mayBeForgotten(peer, decree) { forget.insert(peer) }
         return ElectionWishes(
             founderIsReady: plan.role == .founder && serves,
+            founderLostData: plan.role == .founder && k3s.hasLostData && k3s.epoch == decree.epoch,
             additionalServers: configuration.highAvailability ? configuration.additionalServers : nil,
             readyServers: readyServers, forget: forget,
-            refoundAfter: operatorRefounds == decree.epoch ? decree.epoch : nil)
+            refoundAfter: operatorRefounds == decree.epoch ? decree.epoch : nil,
+            isDeparting: isDeparting)
     }
 
     /// Whether a node that is away too long may be forgotten without an operator: a server only while the

@@ -1,5 +1,5 @@
 package import Coordination
-internal import K3s
+package import K3s
 internal import LibP2P
 package import Timing
 
@@ -76,6 +76,19 @@ package struct NodeDisk: Sendable {
         guard let bytes = try? DurableFile.read(path, maximumLength: 4096) else { return nil }
         let text = String(decoding: bytes.prefix { $0 != UInt8(ascii: "\n") }, as: UTF8.self)
         return text.isEmpty ? nil : text
+    }
+
+    /// What the disk says of K3s before anybody has looked at it: whether this node is a member of etcd. A
+    /// data folder of the user's own choice is `layout`'s.
+    package func k3sCondition(in layout: K3sLayout) -> K3sCondition {
+        guard let text = try? DurableFile.read(layout.clusterRecord, maximumLength: 4096),
+            let record = ClusterRecord(String(decoding: text, as: UTF8.self))
+        else { return K3sCondition() }
+        let isMember =
+            record.role == .server && FileSystem.exists(layout.etcdData)
+            && !FileSystem.exists(layout.etcdTombstone)
+        return K3sCondition(
+            epoch: record.epoch, isMember: isMember, token: isMember ? serverToken : nil)
     }
 
     private static func isToken(_ text: String) -> Bool {

@@ -103,9 +103,6 @@ struct Composition: Sendable {
             try TunDevice.attach(
                 name: settings.interface, subnet: settings.claim.subnet, mtu: settings.mtu)
         }
-        let core = try core(
-            identity: identity, machine: machine, settings: settings, lease: leased, election: election,
-            joinToken: joinToken, at: time.now())
         let manager: any ServiceManager
         let supervision: DesiredState.Supervision
         if !paths.isRelocated, SystemManager.isBooted {
@@ -116,15 +113,18 @@ struct Composition: Sendable {
             supervision = .childProcess
         }
         let layout = K3sLayout(root: paths.root.isEmpty ? "/" : paths.root)
+        let k3sNode = K3sRunner.Node(
+            name: NodeName(
+                previous: FileSystem.content(of: layout.dropIn).flatMap { WrittenConfig($0).nodeName },
+                hostName: machine.hostName, peerID: identity.peerID.bytes),
+            interface: settings.interface, carriesKubernetes: settings.carriesKubernetes,
+            settings: settings.userSettings, externalDatastore: settings.externalDatastore,
+            layout: layout, supervision: supervision, kubeVIP: settings.kubeVIP)
+        let core = try core(
+            identity: identity, machine: machine, settings: settings, lease: leased, election: election,
+            joinToken: joinToken, k3s: disk.k3sCondition(in: k3sNode.placedLayout), at: time.now())
         let k3s = K3sRunner(
-            node: .init(
-                name: NodeName(
-                    previous: FileSystem.content(of: layout.dropIn).flatMap { WrittenConfig($0).nodeName },
-                    hostName: machine.hostName, peerID: identity.peerID.bytes),
-                interface: settings.interface, carriesKubernetes: settings.carriesKubernetes,
-                settings: settings.userSettings, externalDatastore: settings.externalDatastore,
-                layout: layout,
-                supervision: supervision, kubeVIP: settings.kubeVIP), manager: manager, time: time,
+            node: k3sNode, manager: manager, time: time,
             hooks: HookRunner(
                 layout: HookLayout(layout), supervision: supervision, time: time, logger: logger),
             logger: logger)
@@ -299,7 +299,7 @@ struct Composition: Sendable {
 
     private static func core(
         identity: Identity, machine: MachineIdentity, settings: NodeSettings, lease: VirtualAddress?,
-        election restored: ElectionState?, joinToken: String?, at now: Instant
+        election restored: ElectionState?, joinToken: String?, k3s: K3sCondition, at now: Instant
     ) throws(AgentFailure) -> NodeCore {
         // Statements of one network and bucket prove nothing in another.
         let network =
@@ -333,7 +333,7 @@ struct Composition: Sendable {
                 freesRolesAfter: settings.freesRolesAfter,
                 apiAddress: settings.claim.apiAddress, fixedToken: settings.fixedToken,
                 runsK3s: settings.runsK3s),
-            claim: claim, election: election, joinToken: joinToken)
+            claim: claim, election: election, joinToken: joinToken, k3s: k3s)
     }
 
     private static func discover(
@@ -399,6 +399,7 @@ struct Composition: Sendable {
                         node.k3sIs(
                             K3sCondition(
                                 epoch: report.epoch, isReady: report.isReady, isVoter: report.isVoter,
+                                isMember: report.isMember, hasLostData: report.hasLostData,
                                 token: report.hasNodeToken ? disk.serverToken : nil,
                                 hasRun: report.isReady || report.hasNodeToken))
                         lease?.setWantsRestart(report.needsTurn) { k3s.setRestartPermitted($0) }

@@ -162,7 +162,7 @@ package final class K3sRunner: Sendable {
             state.failure = nil
             state.wish = nil
             state.desired = DesiredState(
-                leaving: epoch, layout: state.node.layout, supervision: state.node.supervision)
+                leaving: epoch, layout: state.node.placedLayout, supervision: state.node.supervision)
         }
         orders.continuation.yield()
     }
@@ -276,6 +276,9 @@ package final class K3sRunner: Sendable {
 }
 
 extension K3sRunner.Node {
+    /// The layout, with K3s' data where the cloud-config has a server keep them.
+    package var placedLayout: K3sLayout { (try? desiredState(asGiven: .server))?.layout ?? layout }
+
     /// What the cloud-config's own words make of K3s on this node.
     ///
     /// - Throws: `K3sConfigurationError` when K3s would refuse them.
@@ -314,12 +317,14 @@ extension K3sRunner.Node {
             network = .init(
                 address: try NodeAddress(assignment.address.description), interface: interface)
         }
-        return try DesiredState(
+        var state = try DesiredState(
             role: role, epoch: assignment.epoch,
             facts: NodeFacts(
                 name: name, network: network, apiAddress: apiAddress,
                 certificateNames: kubeVIP.map { [$0.address] } ?? []),
             settings: settings, layout: layout, supervision: supervision, kubeVIP: kubeVIP,
             hookRole: assignment.role.stockName(highAvailability: assignment.highAvailability))
+        state.isDeparting = assignment.isDeparting
+        return state
     }
 }
