@@ -147,15 +147,14 @@ struct ReplicationTests {
         #expect(world.nodes[0].published == 1)
         world.advance(.milliseconds(25))
         #expect(world.nodes[1].core.ledger.availableNodes(at: world.moment(1).wall) == [world.owner(0)])
-        // It never comes near its end, and is not renewed more often than it must be.
-        var renewals = 0
+        // The other sees that the node is here, and needs no other.
         for _ in 0..<720 {
             world.advance(.seconds(5))
             let wall = world.moment(1).wall
             #expect(world.nodes[1].core.ledger.liveness(at: wall + .seconds(60)).isLive(world.owner(0)))
         }
-        renewals = world.nodes[1].changes.filter { $0.id.bucket == .healthcheck }.count
-        #expect((9...14).contains(renewals), "\(renewals) in an hour")
+        let beats = world.nodes[1].changes.filter { $0.id.bucket == .healthcheck }.count
+        #expect(beats == 1, "\(beats) in an hour")
     }
 
     @Test("a restarted node renews its heartbeat at once when it is old, and not when it is fresh")
@@ -343,6 +342,123 @@ struct ReplicationTests {
         world.advance(.seconds(3600))
         let renewals = world.nodes[0].changes.filter { $0.id.bucket == .healthcheck }.count
         #expect((30...36).contains(renewals), "\(renewals) in an hour")
+    }
+
+    /// Own nodes with an address each, and what they know a day later.
+    private func worldAfterADay(seed: UInt64, nodes: Int) -> ReplicationWorld {
+        var world = ReplicationWorld(seed: seed)
+        for _ in 0..<nodes { world.add() }
+        world.linkAll()
+        for node in 0..<nodes {
+            world.put(
+                node, EntryID(.machines, LedgerText("10.1.0.\(node + 1)")),
+                LedgerText("{\"PeerID\":\"\(world.owner(node))\"}"))
+        }
+        world.advance(.seconds(86_400))
+        return world
+    }
+
+    private func heartbeats(_ world: ReplicationWorld, of node: Int) -> Int {
+        world.nodes[node].changes.filter { $0.id == EntryID(.healthcheck, world.owner(node)) }.count
+    }
+
+    @Test("among our own nodes nothing is published in a day, and addresses stay with those who are here")
+    func quietDay() {
+        var world = worldAfterADay(seed: 21, nodes: 4)
+        #expect(world.nodes.map(\.published) == [1, 1, 1, 1])
+        let id = EntryID(.machines, "10.1.0.4")
+        func claim() -> [LedgerError] {
+            let before = world.nodes[0].refusals.count
+            world.put(0, id, LedgerText("{\"PeerID\":\"\(world.owner(0))\"}"))
+            return Array(world.nodes[0].refusals.dropFirst(before))
+        }
+        #expect(!claim().isEmpty, "an address of a node that is here was taken")
+        world.partition([0, 1, 2], [3])
+        world.advance(.seconds(470))
+        #expect(!claim().isEmpty, "an address of a node that was here eight minutes ago was taken")
+        world.advance(.seconds(15))
+        #expect(claim().isEmpty)
+        world.advance(.seconds(2))
+        for node in world.nodes.prefix(3) {
+            #expect(node.core.ledger.entry(id)?.owner == world.owner(0))
+            #expect(node.core.ledger.liveness(at: world.moment(0).wall).isLive(world.owner(1)))
+        }
+    }
+
+    @Test("a stock node that comes after a day finds every heartbeat new, and every two minutes another")
+    func lateStockNode() {
+        var world = worldAfterADay(seed: 22, nodes: 4)
+        for node in 0..<4 { world.feed(.stockPeers(1), to: node) }
+        world.advance(.seconds(2))
+        #expect((0..<4).map { heartbeats(world, of: $0) } == [2, 2, 2, 2])
+        let wall = world.moment(0).wall
+        for node in 0..<4 {
+            let beat = world.nodes[0].core.ledger.entry(EntryID(.healthcheck, world.owner(node)))
+            #expect(wall - UnixTime(seconds: beat?.updatedAt ?? 0) < .seconds(4))
+        }
+        world.advance(.seconds(1200))
+        for node in 0..<4 { #expect((11...14).contains(heartbeats(world, of: node))) }
+        for node in 0..<4 { world.feed(.stockPeers(0), to: node) }
+        world.advance(.seconds(600))
+        let counts = (0..<4).map { heartbeats(world, of: $0) }
+        world.advance(.seconds(86_400))
+        #expect((0..<4).map { heartbeats(world, of: $0) } == counts)
+    }
+
+    @Test(
+        "a stock node that only others meet is known by its heartbeat, and gets those of all while it lives")
+    func distantStockNode() throws {
+        var world = worldAfterADay(seed: 23, nodes: 4)
+        let stock = try Identity(seed: SecretBytes(copying: [UInt8](repeating: 9, count: 32)))
+        func beat() {
+            var ledger = Ledger()
+            let id = EntryID(.healthcheck, LedgerText(stock.peerID.description))
+            let wall = world.moment(0).wall
+            let value = LedgerText("\"\(GoTime.rfc3339(wall))\"")
+            #expect(throws: Never.self) { try ledger.put(id, value: value, by: stock, at: wall) }
+            for node in 0..<4 {
+                world.feed(
+                    .roomBlock(ledger.delta(of: [id], at: wall), author: stock.peerID), to: node)
+            }
+        }
+        for _ in 0..<30 {
+            beat()
+            world.advance(.seconds(120))
+            for node in 0..<4 {
+                let entry = world.nodes[1].core.ledger.entry(EntryID(.healthcheck, world.owner(node)))
+                let age = world.moment(1).wall - UnixTime(seconds: entry?.updatedAt ?? 0)
+                #expect(age < .seconds(480), "node \(node) looks dead to it")
+            }
+        }
+        for node in 0..<4 { #expect((10...14).contains(heartbeats(world, of: node))) }
+        world.advance(.seconds(600))
+        let counts = (0..<4).map { heartbeats(world, of: $0) }
+        world.advance(.seconds(86_400))
+        #expect((0..<4).map { heartbeats(world, of: $0) } == counts)
+    }
+
+    @Test("a node whose clock is far ahead does not tombstone what a stock node keeps alive")
+    func wrongClockSparesStockNodes() throws {
+        for seed in 24...27 as ClosedRange<UInt64> {
+            var world = worldAfterADay(seed: seed, nodes: 3)
+            let stock = try Identity(seed: SecretBytes(copying: [UInt8](repeating: UInt8(seed), count: 32)))
+            let owner = LedgerText(stock.peerID.description)
+            var ledger = Ledger()
+            for node in 0..<3 { world.skew[node] = .seconds(86_400) }
+            for _ in 0..<15 {
+                let wall = world.epoch + (world.now - .zero)
+                let (beat, machine) = (EntryID(.healthcheck, owner), EntryID(.machines, "10.1.0.9"))
+                let values: [(EntryID, LedgerText)] = [
+                    (beat, LedgerText("\"\(GoTime.rfc3339(wall))\"")),
+                    (machine, LedgerText("{\"PeerID\":\"\(owner)\"}")),
+                ]
+                for (id, value) in values { _ = try ledger.put(id, value: value, by: stock, at: wall) }
+                let block = ledger.delta(of: [beat, machine], at: wall)
+                for node in 0..<3 { world.feed(.roomBlock(block, author: stock.peerID), to: node) }
+                world.advance(.seconds(120))
+            }
+            for node in world.nodes { #expect(node.core.ledger.entries(in: .machines).count == 4) }
+        }
     }
 
     // MARK: abuse

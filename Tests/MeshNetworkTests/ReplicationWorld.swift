@@ -77,6 +77,15 @@ struct ReplicationWorld {
         guard !nodes[first].isStock, !nodes[second].isStock else { return }
         feed(.peerAdmitted(peer(second)), to: first)
         feed(.peerAdmitted(peer(first)), to: second)
+        tellPresent()
+    }
+
+    /// Tells each of our own nodes which of them it reaches.
+    private mutating func tellPresent() {
+        for node in nodes.indices where !nodes[node].isStock {
+            let present = reach(from: node).filter { !nodes[$0].isStock }.map { peer($0) }
+            feed(.present(Set(present)), to: node)
+        }
     }
 
     mutating func linkAll() {
@@ -90,6 +99,7 @@ struct ReplicationWorld {
         inFlight.removeAll { Set([$0.from, $0.to]) == [first, second] }
         feed(.peerLeft(peer(second)), to: first)
         feed(.peerLeft(peer(first)), to: second)
+        tellPresent()
     }
 
     /// Cuts every link between two groups.

@@ -20,13 +20,15 @@ struct KeyPublisherTests {
         Moment(instant: .zero + .seconds(seconds), wall: UnixTime(seconds: 1_800_000_000 + seconds))
     }
 
-    private func publication(stock: Bool = false, founder: Bool = true) -> KeyPublisher.Publication {
+    private func publication(
+        watchers: KeyPublisher.Watchers = .none, founder: Bool = true
+    ) -> KeyPublisher.Publication {
         KeyPublisher.Publication(
             peer: peer, role: founder ? "master" : "worker", isLeader: founder,
             address: VirtualAddress("10.1.0.7"),
             join: founder ? JoinFacts(epoch: 1, address: "10.1.0.7", token: "secret") : nil,
             nodeToken: "secret",
-            stockPeersPresent: stock, ownMembers: ["me"])
+            watchers: watchers, ownMembers: ["me"])
     }
 
     private func apply(_ writes: [KeyPublisher.Write], to board: inout LedgerBoard) {
@@ -75,17 +77,27 @@ struct KeyPublisherTests {
         #expect(again.map(\.id.key.string) == ["leader-auto"])
     }
 
-    @Test("advertisements are rare among our own nodes and frequent while stock nodes watch")
+    @Test("advertisements are renewed as often as stock nodes need it, and for nobody else")
     func advertisements() {
-        for (stock, interval) in [(false, Int64(300)), (true, 20)] {
+        for (watchers, interval) in [(KeyPublisher.Watchers.distant, Int64(300)), (.inRoom, 20)] {
             var publisher = KeyPublisher(uuid: "me", networkID: "kairos")
             var board = LedgerBoard(networkID: "kairos")
-            apply(publisher.writes(publication(stock: stock), board: board, at: moment(0)), to: &board)
-            let early = publisher.writes(publication(stock: stock), board: board, at: moment(interval - 1))
+            apply(publisher.writes(publication(watchers: watchers), board: board, at: moment(0)), to: &board)
+            let early = publisher.writes(
+                publication(watchers: watchers), board: board, at: moment(interval - 1))
             #expect(!early.contains { $0.id.key == "me-uuid" })
-            let due = publisher.writes(publication(stock: stock), board: board, at: moment(interval))
+            #expect(publisher.nextDeadline == .zero + .seconds(interval))
+            let due = publisher.writes(publication(watchers: watchers), board: board, at: moment(interval))
             #expect(due.contains { $0.id.key == "me-uuid" })
         }
+        var publisher = KeyPublisher(uuid: "me", networkID: "kairos")
+        var board = LedgerBoard(networkID: "kairos")
+        apply(publisher.writes(publication(), board: board, at: moment(0)), to: &board)
+        #expect(publisher.nextDeadline == nil)
+        #expect(publisher.writes(publication(), board: board, at: moment(100_000)).isEmpty)
+        // The first stock node that comes finds it new.
+        let renewed = publisher.writes(publication(watchers: .inRoom), board: board, at: moment(100_001))
+        #expect(renewed.map(\.id.key.string) == ["me-uuid"])
     }
 
     @Test("the founder assigns stock nodes that have no role, and leaves the others alone")

@@ -21,7 +21,7 @@ private struct TestNode {
     /// `decree` is on the node's disk: of servers by name, and of forgotten nodes.
     init(
         servers: [String], forgotten: [String] = [], additionalServers: Int? = nil, hasLeft: Bool = false,
-        k3s: K3sCondition = K3sCondition()
+        k3s: K3sCondition = K3sCondition(), fixedAddress: VirtualAddress? = nil
     ) throws {
         me = try Self.identity(1)
         ann = try Self.identity(2)
@@ -39,7 +39,8 @@ private struct TestNode {
                 highAvailability: additionalServers != nil, additionalServers: additionalServers ?? 0,
                 apiAddress: address.standardAPIAddress, fixedToken: nil, runsK3s: true),
             claim: try AddressClaim(
-                configuration: .init(subnet: address, minimumNodes: 1),
+                configuration: .init(
+                    subnet: address, fixedAddress: fixedAddress, minimumNodes: fixedAddress == nil ? 1 : 2),
                 description: MachineEntry(
                     peerID: me.peerID.description, hostname: "me", address: address.network, version: "test"),
                 lease: nil),
@@ -126,6 +127,20 @@ private struct TestNode {
         let key = LedgerKeys.certificate(of: ann.peerID, networkID: "kairos")
         let id = EntryID(bucket: LedgerKeys.electionBucket, key: key)
         put(.entries([(id: id, entry: entry(ElectionCodec.encode(certificate), of: ann))]))
+    }
+
+    /// `other` holds an address, and may have said when it lived.
+    mutating func give(_ address: VirtualAddress, to other: Identity, heartbeat seconds: Int64? = nil) {
+        let machine = MachineEntry(
+            peerID: other.peerID.description, hostname: "x", address: address, version: "test")
+        var said: [(EntryID, String)] = [
+            (EntryID(bucket: "machines", key: address.description), machine.value)
+        ]
+        if let seconds {
+            let time = GoTime.rfc3339(UnixTime(seconds: 1_800_000_000 + seconds))
+            said.append((EntryID(.healthcheck, LedgerText(other.peerID.description)), "\"\(time)\""))
+        }
+        put(.entries(said.map { (id: $0.0, entry: entry($0.1, of: other)) }))
     }
 
     private func entry(_ text: String, of owner: Identity) -> Entry {
@@ -331,6 +346,46 @@ struct NodeCoreTests {
         #expect(!node.core.accepts(.leave), "it is away")
         node.put(.members(connected: [node.ann.peerID], roomAnswered: true))
         #expect(node.core.accepts(.leave))
+    }
+
+    // MARK: an address that becomes free
+
+    @Test("an address is free some seconds after the eight minutes for which its owner has been away")
+    func freedAddress() throws {
+        let address = try #require(VirtualAddress("10.1.0.9"))
+        var node = try TestNode(servers: ["ann"], fixedAddress: address)
+        node.put(.start, at: 0)
+        node.put(.members(connected: [node.ann.peerID], roomAnswered: true))
+        node.give(address, to: node.ann, heartbeat: 0)
+        #expect(node.core.address == nil)
+        // It is here for an hour, and writes nothing.
+        node.put(.tick, at: 3600)
+        #expect(node.core.address == nil)
+        node.put(.members(connected: [], roomAnswered: true))
+        node.put(.tick, at: 4089)
+        #expect(node.core.address == nil)
+        #expect(try #require(node.core.nextDeadline) <= .zero + .seconds(4090))
+        node.put(.tick, at: 4090)
+        node.put(.tick, at: 4091)
+        #expect(node.core.address == address)
+        #expect(node.core.presence.absentSince.isEmpty)
+    }
+
+    @Test("an owner that was never seen may be here for the first minute, and as long as its heartbeat says")
+    func unseenOwner() throws {
+        let address = try #require(VirtualAddress("10.1.0.9"))
+        for (heartbeat, free) in [(Int64(-10_000), Int64(60)), (-100, 380)] {
+            var node = try TestNode(servers: ["ann"], fixedAddress: address)
+            node.put(.start, at: 0)
+            node.give(address, to: node.ann, heartbeat: heartbeat)
+            node.put(.members(connected: [node.bob.peerID], roomAnswered: true))
+            node.put(.tick, at: free - 1)
+            #expect(node.core.address == nil)
+            #expect(try #require(node.core.nextDeadline) <= .zero + .seconds(free))
+            node.put(.tick, at: free)
+            node.put(.tick, at: free + 1)
+            #expect(node.core.address == address)
+        }
     }
 
     // MARK: a place that is kept free

@@ -99,6 +99,7 @@ extension World {
     mutating func tellMembers(_ index: Int) {
         guard let agent = machines[index].agent else { return }
         let peers = Set(agent.connections.keys.map { machines[$0].peer })
+        feed(.present(peers), to: index)
         feed(.members(connected: peers, roomAnswered: agent.replication.hasCaughtUp), to: index)
         feed(LeaseCore.Input.connected(peers), to: index)
     }

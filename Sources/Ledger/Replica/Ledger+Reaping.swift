@@ -3,8 +3,11 @@ package import Timing
 
 extension Ledger {
     /// Tombstones every entry of an owned bucket that is expired, when this node is the leader among
-    /// those that were seen within 900 s (contract J.12). Returns what changed: nothing on other nodes.
-    package mutating func reap(by identity: Identity, at now: UnixTime) -> [EntryChange] {
+    /// those that were seen within 900 s (contract J.12), except for those of the `spared` owners. Returns
+    /// what changed: nothing on other nodes.
+    package mutating func reap(
+        by identity: Identity, sparing spared: Set<LedgerText> = [], at now: UnixTime
+    ) -> [EntryChange] {
         let own = LedgerText(identity.peerID.description)
         guard LeaderFunction.leader(of: availableNodes(at: now)) == own else { return [] }
         let liveness = liveness(at: now)
@@ -16,7 +19,9 @@ extension Ledger {
             }
             for (key, entry) in keys where !entry.isDeleted {
                 let id = EntryID(bucket, key)
-                if liveness.isExpired(entry, at: id) { expired.append(id) }
+                if liveness.isExpired(entry, at: id), !spared.contains(liveness.owner(of: entry, at: id)) {
+                    expired.append(id)
+                }
             }
         }
         // A tombstone that cannot be written (its version is exhausted) is passed over: the entry

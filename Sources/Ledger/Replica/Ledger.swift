@@ -35,6 +35,9 @@ package struct Ledger: Sendable {
     /// How many changes this replica has seen: the index of its blocks.
     package private(set) var index: Int64 = 0
     package private(set) var usage = LedgerUsage()
+    /// The owners that are known to be here, or were a short while ago, otherwise than by a heartbeat: they
+    /// count as live.
+    package var presentOwners: Set<LedgerText> = []
     private var lastHash: LedgerText = genesisHash
     private var cache: VerificationCache
     private var digestCache: LedgerDigest?
@@ -69,6 +72,7 @@ package struct Ledger: Sendable {
         let before = storage
         var adopted = Ledger(restoring: block, configuration: configuration)
         adopted.cache = cache
+        adopted.presentOwners = presentOwners
         self = adopted
         for (bucket, entries) in before {
             for (key, old) in entries where storage[bucket]?[key] == nil {

@@ -35,6 +35,8 @@ extension Replication {
         case peerLeft(PeerID)
         /// A frame of an admitted peer, without its length.
         case frame(PeerID, [UInt8])
+        /// Which of our own nodes are here: admitted and connected, or reached through others.
+        case present(Set<PeerID>)
         /// How many stock nodes are in the room now.
         case stockPeers(Int)
         /// The write that `Effect.persist` asked for ended.
@@ -66,9 +68,10 @@ extension Replication {
         package var ledger = Ledger.Configuration()
         /// Renew the heartbeat without an entry in `machines` too: with the VPN switched off.
         package var beatsWithoutAddress = false
-        /// The heartbeat's period while stock nodes are in the room, and while none is.
+        /// The heartbeat's period while stock nodes are in the room, and while one is known by its own
+        /// heartbeat alone.
         package var stockHeartbeat = Duration.seconds(120)
-        package var ownHeartbeat = Duration.seconds(360)
+        package var distantHeartbeat = Duration.seconds(360)
         /// The longest mean wait between whole blocks while stock nodes are in the room.
         package var broadcastInterval = Duration.seconds(10)
         /// How often the leader tombstones what expired.

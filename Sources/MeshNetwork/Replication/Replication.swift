@@ -9,10 +9,11 @@ package import Timing
 ///   an exchange brought news; only what differs travels.
 /// - While stock nodes are in the room, whole blocks are broadcast as they do (contract/wire.md J.11),
 ///   unless somebody else's block has just said everything that ours would.
-/// - The heartbeat that keeps this node's address its own is renewed every 120 s while stock nodes are
-///   there, else every 360 s: it has to be younger than the liveness window of 480 s, also among our own
-///   nodes. It begins with the first entry in `machines`, because stock nodes wait for a live node that
-///   has no address (contract L.3).
+/// - Among our own nodes presence keeps a node's address its own (`PresenceLog`). Stock nodes want a
+///   heartbeat younger than 480 s: it is renewed every 120 s while such a node is in the room, every 360 s
+///   while one is known by its own heartbeat alone, as beyond another network, and not at all otherwise.
+///   It begins with the first entry in `machines`, because stock nodes wait for a live node that has no
+///   address (contract L.3).
 ///
 /// Pure: the driver brings peers, blocks, frames and clocks, and carries the effects out.
 package struct Replication: Sendable {
@@ -38,7 +39,13 @@ package struct Replication: Sendable {
     package private(set) var hasCaughtUp = false
     private var broadcastAt: Instant?
     private var summaryAt: Instant?
+    /// When the heartbeat is looked at next; nil while nobody needs it.
     private var heartbeatAt: Instant?
+    /// Whether it is renewed then, if it is old, although nobody is known to need it.
+    private var renewsHeartbeat = true
+    private var presence = PresenceLog()
+    /// When each owner's heartbeat last changed, by this node's own clock.
+    private var heartbeatsHeard: [LedgerText: Instant] = [:]
     /// What the wall clock showed when the monotonic one began, by the last reading.
     private var clockStart: UnixTime?
     private var reapAt: Instant
@@ -62,6 +69,11 @@ package struct Replication: Sendable {
         forgetAt = now + .seconds(60)
         // A heartbeat from before the restart may be about to expire; the first tick decides.
         heartbeatAt = now
+        notePresence()
+    }
+
+    private mutating func notePresence() {
+        ledger.presentOwners = presence.owners.union([own])
     }
 
     /// The admitted peers.
@@ -79,7 +91,7 @@ package struct Replication: Sendable {
     package var nextDeadline: Instant? {
         var deadlines = [reapAt, forgetAt]
         if !peers.isEmpty { deadlines.append(trickle.nextDeadline) }
-        for deadline in [broadcastAt, summaryAt, heartbeatAt, schedule.nextDeadline] {
+        for deadline in [broadcastAt, summaryAt, heartbeatAt, presence.nextDeadline, schedule.nextDeadline] {
             if let deadline { deadlines.append(deadline) }
         }
         return deadlines.min()
@@ -104,6 +116,9 @@ package struct Replication: Sendable {
             trickle.forget(peer)
             effects = []
         case .frame(let peer, let bytes): effects = frame(bytes, from: peer, moment)
+        case .present(let peers):
+            if presence.update(peers, at: moment.instant) { notePresence() }
+            effects = []
         case .stockPeers(let count): effects = setStockPeers(count, moment)
         case .persisted(let succeeded):
             schedule.finished(succeeded: succeeded, at: moment.instant)
@@ -215,6 +230,9 @@ package struct Replication: Sendable {
         counters.entriesAccepted += report.changes.count
         counters.entriesRejected += report.rejections.count
         if !report.changes.isEmpty { schedule.changed() }
+        let beats = report.changes.filter { $0.id.bucket == .healthcheck && $0.new?.isDeleted == false }
+        for beat in beats { heartbeatsHeard[beat.id.key] = moment.instant }
+        if !beats.isEmpty { listenForStrangers(moment) }
         return report
     }
 
@@ -337,13 +355,16 @@ package struct Replication: Sendable {
                 effects.append(summary(to: peer))
             }
         }
+        if presence.expire(at: now) { notePresence() }
         if let due = heartbeatAt, due <= now { effects += heartbeat(moment) }
         if reapAt <= now {
             reapAt = now + configuration.reapInterval
-            // A node that sees nobody else live is alone, or its clock is wrong: then all others would
-            // seem expired, and what it tombstones they would not.
+            // Whose heartbeat goes on is alive, even if its time looks old because this node's clock is wrong.
+            heartbeatsHeard = heartbeatsHeard.filter { now - $0.value < PresenceLog.window }
+            // A node that sees nobody else live is alone.
             if ledger.availableNodes(at: moment.wall).count > 1 {
-                effects += publish(ledger.reap(by: identity, at: moment.wall), moment)
+                let reaped = ledger.reap(by: identity, sparing: Set(heartbeatsHeard.keys), at: moment.wall)
+                effects += publish(reaped, moment)
             }
         }
         if forgetAt <= now {
@@ -365,7 +386,10 @@ package struct Replication: Sendable {
     /// A wall clock that was set makes the heartbeat look old, or from the future, to everybody.
     private mutating func watchClock(_ moment: Moment) {
         let start = moment.wall + (.zero - moment.instant)
-        if let clockStart, abs((start - clockStart).inSeconds) > 30 { heartbeatAt = moment.instant }
+        if let clockStart, abs((start - clockStart).inSeconds) > 30 {
+            heartbeatAt = moment.instant
+            renewsHeartbeat = true
+        }
         clockStart = start
     }
 
@@ -376,20 +400,37 @@ package struct Replication: Sendable {
             || ledger.storage[.machines]?.values.contains { $0.owner == own && !$0.isDeleted } == true
     }
 
+    /// How often somebody needs this node's heartbeat; nil when nobody does.
+    private func heartbeatPeriod(_ now: UnixTime) -> Duration? {
+        if stockPeers > 0 { return configuration.stockHeartbeat }
+        return ledger.hasStrangers(besides: own, at: now) ? configuration.distantHeartbeat : nil
+    }
+
+    /// A stock node that others meet and this one does not is known by its heartbeat. All nodes learn of it
+    /// at once and do not answer at once. Whoever is here was taken for a stranger when its heartbeat came
+    /// before the news that it is here; then nothing is written.
+    private mutating func listenForStrangers(_ moment: Moment) {
+        guard heartbeatAt == nil, ledger.hasStrangers(besides: own, at: moment.wall) else { return }
+        heartbeatAt = moment.instant + generator.duration(in: .seconds(10) ... .seconds(60))
+    }
+
     private mutating func heartbeat(_ moment: Moment) -> [Effect] {
-        let period = stockPeers > 0 ? configuration.stockHeartbeat : configuration.ownHeartbeat
-        guard beats else {
-            // It begins with the first address, which comes as a local write.
-            heartbeatAt = moment.instant + period
-            return []
+        let needed = heartbeatPeriod(moment.wall)
+        let isWanted = needed != nil || renewsHeartbeat
+        renewsHeartbeat = false
+        let period = needed ?? configuration.distantHeartbeat
+        let wait = generator.duration(in: (period * 9 / 10)...period)
+        // Without an address it begins with the first one, which comes as a local write.
+        if isWanted, beats {
+            if let age = heartbeatAge(moment.wall), age < period * 9 / 10 {
+                heartbeatAt = needed.map { _ in moment.instant + (wait - age) }
+                return []
+            }
+            heartbeatAt = needed.map { _ in moment.instant + wait }
+            return publish(beat(moment).map { [$0] } ?? [], moment)
         }
-        let wanted = generator.duration(in: (period * 9 / 10)...period)
-        if let age = heartbeatAge(moment.wall), age < period * 9 / 10 {
-            heartbeatAt = moment.instant + (wanted - age)
-            return []
-        }
-        heartbeatAt = moment.instant + wanted
-        return publish(beat(moment).map { [$0] } ?? [], moment)
+        heartbeatAt = needed.map { _ in moment.instant + wait }
+        return []
     }
 
     /// How old this node's heartbeat is; nil when there is none, or one from the future, which stems

@@ -336,7 +336,9 @@ final class MeshDriver {
     private func tellMembers() {
         let news = (present, replication.hasCaughtUp)
         guard news != toldMembers else { return }
+        let isOfPeers = news.0 != toldMembers.0
         toldMembers = news
+        if isOfPeers { feed(.present(news.0)) }
         tell(.members(present: news.0, roomAnswered: news.1))
     }
 

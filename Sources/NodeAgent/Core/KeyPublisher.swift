@@ -7,6 +7,14 @@ package import VPN
 /// Keeps this node's entries in the ledger as they should be: its join facts, and the keys by which
 /// stock tools and stock nodes see the cluster (contract/kairos.md §4.1).
 package struct KeyPublisher: Sendable {
+    /// Where the stock nodes are that believe an advertisement for 15 minutes. Our own nodes need none.
+    package enum Watchers: Hashable, Sendable {
+        case none
+        /// Known by what they wrote in the ledger alone.
+        case distant
+        case inRoom
+    }
+
     /// What is to be said.
     package struct Publication: Hashable, Sendable {
         package let peer: PeerID
@@ -18,13 +26,13 @@ package struct KeyPublisher: Sendable {
         package let join: JoinFacts?
         /// The token for stock nodes that join.
         package let nodeToken: String?
-        package let stockPeersPresent: Bool
+        package let watchers: Watchers
         /// The UUIDs of nodes that decide their roles by the election and need no assignment.
         package let ownMembers: Set<String>
 
         package init(
             peer: PeerID, role: String?, isLeader: Bool, address: VirtualAddress?, join: JoinFacts?,
-            nodeToken: String?, stockPeersPresent: Bool, ownMembers: Set<String>
+            nodeToken: String?, watchers: Watchers, ownMembers: Set<String>
         ) {
             self.peer = peer
             self.role = role
@@ -32,7 +40,7 @@ package struct KeyPublisher: Sendable {
             self.address = address
             self.join = join
             self.nodeToken = nodeToken
-            self.stockPeersPresent = stockPeersPresent
+            self.watchers = watchers
             self.ownMembers = ownMembers
         }
     }
@@ -51,15 +59,15 @@ package struct KeyPublisher: Sendable {
     private let uuid: String
     private let networkID: String
     private var advertisedAt: Instant?
-    private var advertisementInterval = Self.quietInterval
+    private var watchers = Watchers.none
     private var lastWrite: [EntryID: Instant] = [:]
     private var contested = false
 
     /// How often the node advertises itself while stock nodes watch (contract/kairos.md §4.2).
     static let stockInterval = Duration.seconds(20)
-    /// How often it does when only our own nodes are there: well within the 15 minutes for which
-    /// stock tools believe an advertisement, and cheap.
-    static let quietInterval = Duration.seconds(300)
+    /// How often it does while they are elsewhere: well within the time for which they believe it. While
+    /// there are none it is not renewed.
+    static let distantInterval = Duration.seconds(300)
     /// The least time between two writes of one entry that somebody else keeps changing.
     static let contestInterval = Duration.seconds(10)
 
@@ -70,10 +78,17 @@ package struct KeyPublisher: Sendable {
 
     /// When `writes` should be asked again although nothing changed.
     package var nextDeadline: Instant? {
-        guard let advertisedAt else { return nil }
-        let advertisement = advertisedAt + advertisementInterval
-        guard contested, let oldest = lastWrite.values.min() else { return advertisement }
-        return min(advertisement, oldest + Self.contestInterval)
+        let oldest = contested ? lastWrite.values.min() : nil
+        return [advertisementDue, oldest.map { $0 + Self.contestInterval }].compactMap { $0 }.min()
+    }
+
+    /// When the advertisement is to be renewed, once it was made.
+    private var advertisementDue: Instant? {
+        switch watchers {
+        case .none: nil
+        case .distant: advertisedAt.map { $0 + Self.distantInterval }
+        case .inRoom: advertisedAt.map { $0 + Self.stockInterval }
+        }
     }
 
     /// The entries that should be written now, given what the ledger shows.
@@ -81,8 +96,8 @@ package struct KeyPublisher: Sendable {
     {
         var writes: [Write] = []
         let now = moment.instant
-        advertisementInterval = publication.stockPeersPresent ? Self.stockInterval : Self.quietInterval
-        if advertisedAt.map({ now >= $0 + advertisementInterval }) ?? true {
+        watchers = publication.watchers
+        if advertisedAt == nil || advertisementDue.map({ now >= $0 }) ?? false {
             advertisedAt = now
             writes.append(
                 Write(

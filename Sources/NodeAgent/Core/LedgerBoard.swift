@@ -88,12 +88,25 @@ package struct LedgerBoard: Sendable {
         return GoTime.parse(rfc3339: LedgerText(String(value.dropFirst().dropLast())))
     }
 
-    /// The addresses' entries, and who lives: those with a fresh heartbeat and those we are
-    /// connected to.
-    package func machines(connected: Set<PeerID>, at now: UnixTime) -> MachinesView {
-        var live = Set(connected.map(\.description))
+    /// The addresses' entries, and who lives: those with a fresh heartbeat, and those that are here or
+    /// were a short while ago. While `isSettling` others may live that are not known yet.
+    package func machines(present: Set<LedgerText>, isSettling: Bool, at now: UnixTime) -> MachinesView {
+        var live = Set(present.map(\.string))
         for (peer, time) in heartbeats where time + Self.heartbeatLifetime > now { live.insert(peer) }
-        return MachinesView(records: records, liveOwners: live)
+        return MachinesView(records: records, liveOwners: live, isSettling: isSettling)
+    }
+
+    /// Until when somebody is known by a heartbeat alone, and so watches those of others, as stock nodes
+    /// do; nil when nobody is.
+    package func strangersStay(besides present: Set<LedgerText>, at now: UnixTime) -> UnixTime? {
+        heartbeats.lazy.filter { $0.value + Self.heartbeatLifetime > now }
+            .filter { !present.contains(LedgerText($0.key)) }
+            .map { $0.value + Self.heartbeatLifetime }.max()
+    }
+
+    /// When the next heartbeat ceases to count.
+    package func nextExpiry(after now: UnixTime) -> UnixTime? {
+        heartbeats.values.lazy.map { $0 + Self.heartbeatLifetime }.filter { $0 > now }.min()
     }
 
     /// Whose packets go where. Addresses that a peer claims without owning the entry lead nowhere.

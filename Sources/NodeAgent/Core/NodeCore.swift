@@ -1,6 +1,7 @@
 package import Coordination
 package import Ledger
 package import LibP2P
+package import MeshNetwork
 package import Timing
 package import VPN
 
@@ -140,6 +141,16 @@ package struct NodeCore: Sendable {
     var connected: Set<PeerID> = []
     var roomAnswered = false
     var stockPeersPresent = false
+    /// Who is here, and who has just left. An address is taken over some seconds later than the ledgers of
+    /// others allow it, because they may have noticed later that its owner is gone.
+    package private(set) var presence = PresenceLog(margin: .seconds(10))
+    /// Until when somebody is known by a heartbeat alone: a stock node that is not connected to this one.
+    private var strangersStay: UnixTime?
+    /// Until when nodes may be here that this one has not heard of since it started.
+    private var settlesAt: Instant?
+    private static let settlingTime = Duration.seconds(60)
+    /// When an address that nobody has may have become free.
+    private var lookAgainAt: Instant?
     var device = DeviceState.down
     var joinToken: String?
     var k3s = K3sCondition()
@@ -195,7 +206,7 @@ package struct NodeCore: Sendable {
     package var nextDeadline: Instant? {
         [
             claim.nextDeadline, election.nextDeadline, hasLeft ? nil : publisher.nextDeadline,
-            absences.nextDeadline, leaseRetry?.at, tokenRetry, departure.deadline,
+            absences.nextDeadline, leaseRetry?.at, tokenRetry, departure.deadline, lookAgainAt,
             reservationIsOver ? nil : reservedSince.map { $0 + Self.longestReservation },
         ].compactMap { $0 }.min()
     }
@@ -206,6 +217,7 @@ package struct NodeCore: Sendable {
         let now = moment.instant
         switch input {
         case .start:
+            settlesAt = now + Self.settlingTime
             // Who has left has no address, in a later life neither.
             let isGone = hasLeft && !departs(at: now)
             claimStep(isGone ? .release : .start(moment.wall), at: now, &effects)
@@ -217,8 +229,9 @@ package struct NodeCore: Sendable {
         case .members(let connected, let roomAnswered):
             self.connected = connected
             self.roomAnswered = roomAnswered
+            _ = presence.update(connected, at: now)
             claimStep(.room(answered: roomAnswered), at: now, &effects)
-            claimStep(.machines(board.machines(connected: connected, at: moment.wall)), at: now, &effects)
+            lookAtMachines(at: moment, &effects)
             electionStep(.present(connected), at: now, &effects)
         case .stockPeers(let present):
             stockPeersPresent = present
@@ -250,6 +263,7 @@ package struct NodeCore: Sendable {
         case .leave:
             electionStep(.leave, at: now, &effects)
         case .tick:
+            if let due = lookAgainAt, now >= due { lookAtMachines(at: moment, &effects) }
             claimStep(.tick, at: now, &effects)
             electionStep(.tick, at: now, &effects)
             if let retry = leaseRetry, now >= retry.at {
@@ -278,11 +292,23 @@ package struct NodeCore: Sendable {
                 electionStep(.certificate(certificate, holder: peer), at: moment.instant, &effects)
             }
         }
-        if machinesChanged {
-            claimStep(
-                .machines(board.machines(connected: connected, at: moment.wall)), at: moment.instant, &effects
-            )
-        }
+        if machinesChanged { lookAtMachines(at: moment, &effects) }
+    }
+
+    /// Has the claim compare the addresses with who is here.
+    private mutating func lookAtMachines(at moment: Moment, _ effects: inout [Effect]) {
+        presence.expire(at: moment.instant)
+        strangersStay = board.strangersStay(besides: presence.owners, at: moment.wall)
+        let isSettling = settlesAt.map { moment.instant < $0 } ?? false
+        claimStep(
+            .machines(
+                board.machines(present: presence.owners, isSettling: isSettling, at: moment.wall)),
+            at: moment.instant, &effects)
+        lookAgainAt = nil
+        // Nothing says that an owner is gone for good but the time since it was there.
+        guard claim.address == nil else { return }
+        let expiry = board.nextExpiry(after: moment.wall).map { moment.instant + ($0 - moment.wall) }
+        lookAgainAt = [isSettling ? settlesAt : nil, presence.nextDeadline, expiry].compactMap { $0 }.min()
     }
 
     mutating func claimStep(_ input: AddressClaim.Input, at now: Instant, _ effects: inout [Effect]) {
@@ -354,7 +380,7 @@ package struct NodeCore: Sendable {
         if hasLeft {
             if !isDeparting { release(at: moment.instant, &effects) }
         } else {
-            for write in publisher.writes(publication, board: board, at: moment) {
+            for write in publisher.writes(publication(at: moment.wall), board: board, at: moment) {
                 effects.append(.put(write.id, value: write.value, above: 0))
             }
         }
@@ -532,7 +558,7 @@ package struct NodeCore: Sendable {
         return (nodes, here.firstIndex { $0.peer == localPeer } ?? 0)
     }
 
-    private var publication: KeyPublisher.Publication {
+    private func publication(at now: UnixTime) -> KeyPublisher.Publication {
         var join: JoinFacts?
         var isLeader = false
         if case .role(let role, let certificate) = plan, role != .agent, let address = claim.address {
@@ -548,7 +574,12 @@ package struct NodeCore: Sendable {
         return KeyPublisher.Publication(
             peer: localPeer, role: plan.role?.stockName(highAvailability: configuration.highAvailability),
             isLeader: isLeader, address: claim.address, join: join,
-            nodeToken: k3s.token ?? joinToken, stockPeersPresent: stockPeersPresent,
+            nodeToken: k3s.token ?? joinToken, watchers: watchers(at: now),
             ownMembers: Set(election.members.values.map(\.uuid)))
+    }
+
+    private func watchers(at now: UnixTime) -> KeyPublisher.Watchers {
+        if stockPeersPresent { return .inRoom }
+        return strangersStay.map { now < $0 } ?? false ? .distant : .none
     }
 }

@@ -68,6 +68,8 @@ package final class NodeService: Sendable {
         /// The nodes that the members have agreed are gone.
         package let forgotten: [PeerID: MemberCard?]
         package let board: LedgerBoard
+        /// The nodes that were here some minutes ago, and since when they are not.
+        package let absentSince: [PeerID: Instant]
         package let diskFailures: [String]
     }
 
@@ -121,7 +123,7 @@ package final class NodeService: Sendable {
                 waiting: core.waiting, warnings: core.warnings, address: core.address, plan: core.plan,
                 certificate: core.election.certificate, members: core.election.members,
                 highAvailability: core.configuration.highAvailability, forgotten: core.forgotten,
-                board: core.board,
+                board: core.board, absentSince: core.presence.absentSince,
                 diskFailures: state.value.diskFailures.values.sorted())
         }
     }

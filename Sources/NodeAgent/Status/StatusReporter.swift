@@ -155,7 +155,10 @@ package struct StatusReporter: StatusSource, LedgerSource {
             view.board.machines.values.compactMap { try? PeerID($0.peerID) })
         for peer in known.sorted() where seen.insert(peer).inserted {
             var node = describe(peer, view: view, state: .gone)
-            if let heartbeat = view.board.heartbeats[peer.description] {
+            if let since = view.absentSince[peer] {
+                node.state = .unreachable
+                node.lastSeen = Timestamp(now.wall + (since - now.instant))
+            } else if let heartbeat = view.board.heartbeats[peer.description] {
                 node.lastSeen = Timestamp(heartbeat)
                 if heartbeat + LedgerBoard.heartbeatLifetime > now.wall { node.state = .unreachable }
             }

@@ -58,7 +58,7 @@ package struct AddressClaim: Sendable {
         case start(UnixTime)
         /// Whether the ledger of at least one other node has been merged.
         case room(answered: Bool)
-        /// The ledger's machine entries or the heartbeats have changed.
+        /// The ledger's machine entries have changed, or who is live.
         case machines(MachinesView)
         /// The merge refused an entry for an address (any address may be given).
         case refused(RefusedClaim)
@@ -420,11 +420,11 @@ package struct AddressClaim: Sendable {
             }
     }
 
-    /// The live node other than us that `address` belongs to.
+    /// The node other than us that `address` belongs to and that is live, or may be.
     private func holder(of address: VirtualAddress) -> String? {
         if let loss = lost[address] { return loss.winner }
         guard let record = view.records[address], !record.isDeleted, record.owner != owner,
-            view.liveOwners.contains(record.owner)
+            view.isSettling || view.liveOwners.contains(record.owner)
         else { return nil }
         return record.owner
     }
@@ -466,7 +466,9 @@ package struct AddressClaim: Sendable {
             guard let record = view.records[candidate] else { return candidate }
             if record.isDeleted {
                 givenBack = givenBack ?? candidate
-            } else if record.owner == owner || !view.liveOwners.contains(record.owner) {
+            } else if record.owner == owner
+                || !view.isSettling && !view.liveOwners.contains(record.owner)
+            {
                 abandoned = abandoned ?? candidate
             }
         }

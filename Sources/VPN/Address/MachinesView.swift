@@ -19,12 +19,18 @@ package struct MachineRecord: Hashable, Sendable {
 package struct MachinesView: Hashable, Sendable {
     /// The entries by address, tombstones included.
     package var records: [VirtualAddress: MachineRecord]
-    /// The peers that have a live heartbeat (contract J.8), as base58 peer IDs.
+    /// The peers that are here or have a live heartbeat (contract J.8), as base58 peer IDs.
     package var liveOwners: Set<String>
+    /// Whether this node has only just begun to hear who is here, so that an owner may be live that is not
+    /// among `liveOwners` yet.
+    package var isSettling: Bool
 
-    package init(records: [VirtualAddress: MachineRecord] = [:], liveOwners: Set<String> = []) {
+    package init(
+        records: [VirtualAddress: MachineRecord] = [:], liveOwners: Set<String> = [], isSettling: Bool = false
+    ) {
         self.records = records
         self.liveOwners = liveOwners
+        self.isSettling = isSettling
     }
 }
 
