@@ -218,6 +218,28 @@ struct LaterDecreeTests {
         #expect(world.decree(founder)?.forgotten == [founderPeer])
     }
 
+    @Test("the only server that has ever been ready is not forgotten, whoever says so")
+    func onlyData() throws {
+        var (world, founder) = try founded(seed: 14)
+        world.wish(ElectionWishes(founderIsReady: true), by: founder)
+        world.run(for: .seconds(2))
+        let founderPeer = world.peer(founder)
+        world.wish(
+            ElectionWishes(founderIsReady: true, additionalServers: 1, readyServers: [founderPeer]),
+            by: founder)
+        world.run(for: .seconds(5))
+        let servers = try #require(world.decree(founder)).servers.map(\.peer)
+        try #require(servers.count == 2)
+        world.wish(ElectionWishes(founderIsReady: true), by: founder)
+        let third = try #require((0..<3).first { !servers.contains(world.peer($0)) })
+        world.wish(ElectionWishes(readyServers: [founderPeer], forget: [founderPeer]), by: third)
+        world.run(for: .seconds(30))
+        #expect(world.decree(founder)?.forgotten == [])
+        world.wish(ElectionWishes(readyServers: Set(servers), forget: [founderPeer]), by: third)
+        world.run(for: .seconds(10))
+        #expect(world.decree(third)?.forgotten == [founderPeer])
+    }
+
     @Test("a forgotten server that is not out of etcd yet is not called back before it is")
     func notYetBack() throws {
         var (world, founder) = try founded(seed: 11)

@@ -168,4 +168,38 @@ struct MergeTests {
         }
         #expect(ledger.signaturesVerified == verified)
     }
+
+    @Test("what an owner gave up is free for others at once, also where only its successor's entry arrives")
+    func withdrawal() throws {
+        let world = LedgerWorld(seed: 5, members: 2)
+        let id = EntryID(.services, "place")
+        let heartbeat = EntryID(.healthcheck, world.owner(0))
+        var first = Ledger()
+        _ = try first.put(id, value: world.value(of: 0), by: world.identities[0], at: world.start)
+        _ = try first.put(
+            heartbeat, value: world.heartbeat(world.start), by: world.identities[0], at: world.start)
+        // Who was away keeps what it knew.
+        var away = Ledger(restoring: Block(storage: first.storage), configuration: .init())
+        away.presentOwners = [world.owner(0), world.owner(1)]
+
+        let later = world.start + .seconds(20)
+        _ = try first.delete(id, by: world.identities[0], at: later)
+        _ = try first.put(id, value: world.value(of: 1), by: world.identities[1], at: later + .seconds(1))
+        let successor = first.delta(of: [id], at: later)
+        #expect(away.merge(successor, at: later).rejections.map(\.reason) == [.overwriteOfLiveEntry])
+
+        _ = try first.delete(heartbeat, by: world.identities[0], at: later)
+        let both = first.delta(of: [id, heartbeat], at: later)
+        var sooner = away
+        #expect(sooner.merge(both, at: later).rejections.isEmpty)
+        #expect(sooner.entry(id)?.owner == world.owner(1))
+        _ = away.merge(first.delta(of: [heartbeat], at: later), at: later)
+        #expect(away.merge(successor, at: later).rejections.isEmpty)
+
+        // It comes back, and what it says then counts as ever.
+        let again = later + .seconds(30)
+        _ = try away.put(
+            heartbeat, value: world.heartbeat(again), by: world.identities[0], at: again)
+        #expect(away.liveness(at: again).isLive(world.owner(0)))
+    }
 }

@@ -246,7 +246,9 @@ struct NodeCoreTests {
         node.decide(TestNode.decree([node.ann], [node.me.peerID], number: 6))
         #expect(node.core.address == nil)
         #expect(
-            Set(node.deleted) == [address.description, "me-uuid-ip", "me-uuid-role", "me-uuid-uuid"])
+            Set(node.deleted) == [
+                address.description, "me-uuid-ip", "me-uuid-role", "me-uuid-uuid", node.me.peerID.description,
+            ])
         #expect(node.does { if case .releaseDevice(address) = $0 { true } else { false } })
         #expect(node.does { if case .removeLease = $0 { true } else { false } })
         #expect(node.does { if case .leaveCluster = $0 { true } else { false } })

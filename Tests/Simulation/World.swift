@@ -15,7 +15,8 @@ import VPN
 /// Left out are sockets, sealing and the router of the room: what a node publishes reaches every machine
 /// that packets reach. Signatures are real.
 package struct World {
-    enum Event {
+    /// Behind a reference, so that it is cheap to put in order.
+    indirect enum Event {
         case boot(Int, life: Int)
         case room(from: Int, to: Int, Block, author: PeerID)
         case frame(from: Int, to: Int, [UInt8])

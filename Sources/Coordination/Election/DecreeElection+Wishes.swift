@@ -6,27 +6,27 @@ extension DecreeElection {
     /// The decree that this node would have next, if any.
     var wishedDecree: Decree? {
         guard !isForgotten else { return nil }
-        let present = presentMembers
+        // Who is here is asked for where it matters: this is worked out at every step.
         guard let decree = state.certificate?.decree else {
-            return preferredFounder(among: present).map { .founding($0, quorum: scope.quorum) }
+            return preferredFounder(among: presentMembers).map { .founding($0, quorum: scope.quorum) }
         }
         if wishes.refoundAfter == decree.epoch {
-            return preferredFounder(among: present).map { decree.refounded(by: $0) }
+            return preferredFounder(among: presentMembers).map { decree.refounded(by: $0) }
         }
         if !decree.isRunning {
             if decree.founder.peer == localPeer {
                 if wishes.founderIsReady { return decree.running }
                 // Nobody has joined it, or the network knows that it runs: one of the two is decided.
                 guard wishes.founderLostData else { return nil }
-                return preferredFounder(among: present).map { decree.refounded(by: $0) }
+                return preferredFounder(among: presentMembers).map { decree.refounded(by: $0) }
             }
             let missing = votes.filter { $0.value.missesFounder && self.present.contains($0.key) }.count
             guard missesFounder, missing + 1 >= scope.quorum else { return nil }
-            return preferredFounder(among: present).map { decree.refounded(by: $0) }
+            return preferredFounder(among: presentMembers).map { decree.refounded(by: $0) }
         }
         var gone = wishes.forget.subtracting(decree.forgotten)
         if state.hasLeft, mayLeave { gone.insert(localPeer) }
-        if !gone.isEmpty, let next = decree.forgetting(gone) { return next }
+        if !gone.isEmpty, mayForget(gone), let next = decree.forgetting(gone) { return next }
         let back = decree.forgotten.filter { peer in
             // It has come back when it knows that it was forgotten: one that died a moment ago may still
             // count as present here.
@@ -34,10 +34,20 @@ extension DecreeElection {
                 && registers[peer].map { !$0.hasLeft && $0.number == state.number } ?? false
         }
         if let back = back.min() { return decree.recalling(back) }
-        if configuration.scope.quorum > decree.quorum, present.count >= configuration.scope.quorum {
+        if configuration.scope.quorum > decree.quorum, presentCount >= configuration.scope.quorum {
             return decree.raising(quorum: configuration.scope.quorum)
         }
-        return decreeForMoreServers(after: decree, present: present)
+        return wishes.additionalServers == nil
+            ? nil : decreeForMoreServers(after: decree, present: presentMembers)
+    }
+
+    /// Whether these nodes may be forgotten: a server only while another one is left that has been ready. One that
+    /// never was has none of the cluster's data, and nobody to get them from.
+    package func mayForget(_ gone: Set<PeerID>) -> Bool {
+        guard let servers = state.certificate?.decree.servers,
+            servers.contains(where: { gone.contains($0.peer) })
+        else { return true }
+        return servers.contains { !gone.contains($0.peer) && wishes.readyServers.contains($0.peer) }
     }
 
     /// Whether this node may go: the servers that stay keep the cluster's data without it, so a majority of
@@ -82,7 +92,7 @@ extension DecreeElection {
     }
 
     mutating func trackQuorum(at now: Instant) {
-        if presentMembers.count >= configuration.scope.quorum {
+        if presentCount >= configuration.scope.quorum {
             if quorumSince == nil { quorumSince = now }
         } else {
             quorumSince = nil
@@ -92,9 +102,8 @@ extension DecreeElection {
     /// When this node may drive an attempt: once it has a wish and a quorum is here and settled, in its
     /// turn, after another's running attempt has had its time.
     var nextAttempt: Instant? {
-        guard let wished else { return nil }
+        guard let wished, presentCount >= scope.quorum else { return nil }
         let present = presentMembers
-        guard present.count >= scope.quorum else { return nil }
         let timing = configuration.timing
         let rank = self.rank(wished.decree, among: present)
         var start: Instant

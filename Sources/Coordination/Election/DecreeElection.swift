@@ -198,6 +198,13 @@ package struct DecreeElection: Sendable {
         return cards
     }
 
+    /// How many `presentMembers` there are.
+    var presentCount: Int {
+        let forgotten = state.certificate?.decree.forgotten ?? []
+        let others = present.count { $0 != localPeer && registers[$0] != nil && !forgotten.contains($0) }
+        return others + (forgotten.contains(localPeer) ? 0 : 1)
+    }
+
     /// Members that decide the open decree by another number of votes than this node: before the founding a
     /// differing `p2p.minimum_nodes` shows here.
     package var membersOfOtherScopes: [PeerID: ElectionScope] {

@@ -2,7 +2,8 @@ package import Timing
 
 extension Ledger {
     /// Merges a received block: judges every entry by the rules of contract J.9 and takes what they
-    /// allow. Liveness is that of the heartbeats held before the merge. Index and hashes of the block
+    /// allow. Liveness is that of the heartbeats held before the merge, without those that the block says their
+    /// owners have deleted: who gives everything up may have been followed by others already. Index and hashes of the block
     /// do not matter, and entries that it lacks stay. In mode `off` the block is adopted whole or not
     /// at all instead.
     ///
@@ -14,8 +15,30 @@ extension Ledger {
     ) -> MergeReport {
         if configuration.mode == .off { return adopt(block) }
         var report = MergeReport()
-        let liveness = liveness(at: now)
-        for (id, entry) in block.entries {
+        var liveness = liveness(at: now)
+        var entries = block.entries
+        // All of these first, then the others.
+        let withdrawals = entries.filter { isWithdrawal($0.entry, at: $0.id) }
+        if !withdrawals.isEmpty {
+            merge(withdrawals, liveness: liveness, now: now, settlesTies: settlesTies, &report)
+            liveness = self.liveness(at: now)
+            entries.removeAll { isWithdrawal($0.entry, at: $0.id) }
+        }
+        merge(entries, liveness: liveness, now: now, settlesTies: settlesTies, &report)
+        if !report.changes.isEmpty { advance() }
+        return report
+    }
+
+    /// Whether an owner says by it that it has given up what was its own.
+    private func isWithdrawal(_ entry: Entry, at id: EntryID) -> Bool {
+        id.bucket == .healthcheck && entry.isDeleted && entry.owner == id.key
+    }
+
+    private mutating func merge(
+        _ entries: [(id: EntryID, entry: Entry)], liveness: Liveness, now: UnixTime, settlesTies: Bool,
+        _ report: inout MergeReport
+    ) {
+        for (id, entry) in entries {
             let fate = judge(entry, at: id, liveness: liveness, now: now, settlesTies: settlesTies)
             report.fates.append((id, fate))
             switch fate {
@@ -23,8 +46,6 @@ extension Ledger {
             case .identical, .kept, .rejected: break
             }
         }
-        if !report.changes.isEmpty { advance() }
-        return report
     }
 
     /// What the rules make of `entry`, the room that is left included.

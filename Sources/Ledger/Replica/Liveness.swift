@@ -23,7 +23,12 @@ package struct Liveness: Sendable {
 
     /// The same with another window.
     func isLive(_ owner: LedgerText, within window: Duration) -> Bool {
-        present.contains(owner) || hasHeartbeat(owner, within: window)
+        (present.contains(owner) && !hasWithdrawn(owner)) || hasHeartbeat(owner, within: window)
+    }
+
+    /// Whether `owner` has deleted its own heartbeat: it is here, and has given up what was its own.
+    private func hasWithdrawn(_ owner: LedgerText) -> Bool {
+        heartbeats[owner].map { $0.isDeleted && $0.owner == owner } ?? false
     }
 
     /// Whether `owner` is known only by a heartbeat that is not older than the window: so it is none of

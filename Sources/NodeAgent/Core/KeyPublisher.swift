@@ -62,6 +62,8 @@ package struct KeyPublisher: Sendable {
     private var watchers = Watchers.none
     private var lastWrite: [EntryID: Instant] = [:]
     private var contested = false
+    /// What was looked at last and found to be so.
+    private var settled: (publication: Publication, revision: Int)?
 
     /// How often the node advertises itself while stock nodes watch (contract/kairos.md §4.2).
     static let stockInterval = Duration.seconds(20)
@@ -104,9 +106,15 @@ package struct KeyPublisher: Sendable {
                     id: stockID(LedgerKeys.advertisement(uuid: uuid)),
                     value: KairosValue.encode(advertisedAt: GoTime.rfc3339(moment.wall))))
         }
+        if let settled, settled.revision == board.revisions.published, settled.publication == publication {
+            return writes
+        }
+        settled = nil
         contested = false
+        var isSettled = true
         for (id, value) in wanted(publication, board: board) {
             guard current(id, publication: publication, board: board) != value else { continue }
+            isSettled = false
             if let last = lastWrite[id], now < last + Self.contestInterval {
                 contested = true
                 continue
@@ -115,6 +123,7 @@ package struct KeyPublisher: Sendable {
             writes.append(Write(id: id, value: value))
         }
         lastWrite = lastWrite.filter { now < $0.value + Self.contestInterval }
+        if isSettled { settled = (publication, board.revisions.published) }
         return writes
     }
 

@@ -30,6 +30,10 @@ package struct LedgerBoard: Sendable {
     /// The values of the Kairos bucket, as entry texts.
     package private(set) var stock: [String: String] = [:]
 
+    /// Counts what was read that routes follow from, and what a node publishes beside: both are worked out
+    /// again only when it has changed.
+    package private(set) var revisions = (routes: 0, published: 0)
+
     /// How long a heartbeat counts (contract/wire.md J.8).
     package static let heartbeatLifetime = Duration.seconds(480)
 
@@ -45,6 +49,7 @@ package struct LedgerBoard: Sendable {
         switch id.bucket {
         case LedgerText.machines:
             guard let address = VirtualAddress(key) else { return .none }
+            revisions.routes += 1
             records[address] = MachineRecord(
                 owner: entry.owner.string, version: entry.version, isDeleted: entry.isDeleted)
             let machine = entry.isDeleted ? nil : reader.machine(from: entry.value.string)
@@ -72,9 +77,11 @@ package struct LedgerBoard: Sendable {
             guard let peer = LedgerKeys.owner(ofKey: key, kind: "join", networkID: networkID) else {
                 return .none
             }
+            revisions.published += 1
             joinFacts[peer] = entry.isDeleted ? nil : JoinFacts(text: entry.value.string)
             return .none
         case stockBucket:
+            revisions.published += 1
             stock[key] = entry.isDeleted ? nil : entry.value.string
             return .none
         default:

@@ -87,6 +87,8 @@ extension NodeCore {
         }) {
             effects.append(.delete(EntryID(bucket: configuration.networkID, key: key)))
         }
+        // Who was away meanwhile holds the address for this node's as long as it is here, unless it says so.
+        effects.append(.delete(EntryID(.healthcheck, LedgerText(localPeer.description))))
     }
 
     /// The nodes that the members have agreed are gone, and what is known of them.

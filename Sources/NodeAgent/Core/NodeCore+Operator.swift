@@ -69,7 +69,15 @@ extension NodeCore {
                 return OperatorRefusal(
                     .alreadyGone, what: "the node was forgotten already", remedy: "nothing is left to do")
             }
-            return decree.forgetting([peer]) == nil ? Self.lastServer : nil
+            guard decree.forgetting([peer]) != nil else { return Self.lastServer }
+            return election.mayForget([peer])
+                ? nil
+                : OperatorRefusal(
+                    .lastServer,
+                    what: "no other server has ever been ready, so the cluster's data are on that one",
+                    remedy:
+                        "bring it back, or give the cluster up with `kairos-agent p2p reset-cluster --i-know`"
+                )
         }
     }
 

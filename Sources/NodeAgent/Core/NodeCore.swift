@@ -183,6 +183,8 @@ package struct NodeCore: Sendable {
     /// When a join token that could not be written is asked for again: without it nobody's K3s would start.
     private var tokenRetry: Instant?
     private var routes: [VirtualAddress: PeerID] = [:]
+    /// What of the board they follow from.
+    private var routesRevision = 0
     private var publisher: KeyPublisher
     var waits = WaitLog()
 
@@ -367,10 +369,13 @@ package struct NodeCore: Sendable {
             lastWishes = wishes
             electionStep(.wishes(wishes), at: moment.instant, &effects)
         }
-        let newRoutes = board.routes(without: localPeer)
-        if newRoutes != routes {
-            routes = newRoutes
-            effects.append(.routes(newRoutes))
+        if routesRevision != board.revisions.routes {
+            routesRevision = board.revisions.routes
+            let newRoutes = board.routes(without: localPeer)
+            if newRoutes != routes {
+                routes = newRoutes
+                effects.append(.routes(newRoutes))
+            }
         }
         if plan.role == .founder, joinToken == nil, !askedForToken {
             askedForToken = true
@@ -575,7 +580,8 @@ package struct NodeCore: Sendable {
             peer: localPeer, role: plan.role?.stockName(highAvailability: configuration.highAvailability),
             isLeader: isLeader, address: claim.address, join: join,
             nodeToken: k3s.token ?? joinToken, watchers: watchers(at: now),
-            ownMembers: Set(election.members.values.map(\.uuid)))
+            // Only the leader assigns roles to others.
+            ownMembers: isLeader ? Set(election.members.values.map(\.uuid)) : [])
     }
 
     private func watchers(at now: UnixTime) -> KeyPublisher.Watchers {
