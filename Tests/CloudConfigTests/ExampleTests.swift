@@ -28,7 +28,7 @@ struct ExampleTests {
         #expect(
             Self.names == [
                 "external-database.yaml", "high-availability.yaml", "kube-vip.yaml", "lan.yaml",
-                "single-node.yaml",
+                "single-node.yaml", "without-vpn.yaml",
             ])
     }
 
@@ -54,7 +54,8 @@ struct ExampleTests {
         #expect(node.p2p?.additionalServers == (Self.furtherServers[name] ?? 0))
         #expect((node.p2p?.externalDatabase != nil) == (name == "external-database.yaml"))
         #expect(node.kubeVIP.isEnabled == (name == "kube-vip.yaml"))
-        #expect(node.p2p?.vpn.carriesKubernetes == (name != "kube-vip.yaml"))
+        #expect(node.p2p?.vpn.carriesKubernetes == !["kube-vip.yaml", "without-vpn.yaml"].contains(name))
+        #expect(node.p2p?.vpn.createsInterface == (name != "without-vpn.yaml"))
         #expect(node.p2p?.requiredNodes == (name == "single-node.yaml" ? 1 : 3))
     }
 }

@@ -48,7 +48,7 @@ struct ConfigurationReloadTests {
         ("", "k3s: {enabled: true}", "k3s.enabled"),
         ("", "k3s: {embedded_registry: true}", "k3s.embedded_registry"),
         ("", "k3s-agent: {replace_args: true}", "k3s-agent.replace_args"),
-        ("", "kubevip: {eip: 192.168.1.9}", "kubevip.eip"),
+        ("", "kubevip: {version: v9}", "kubevip.version"),
         ("", "kubevip: {config: {logging: 5}}", "kubevip.config"),
     ]
 
@@ -77,6 +77,48 @@ struct ConfigurationReloadTests {
         let found = try changes(Self.text(), Self.text(p2p: p2p))
         #expect(found.map(\.path) == [path])
         #expect(found.map(\.outcome) == [.restart])
+    }
+
+    static let ofKubeVIP = [
+        ("kubevip: {enable: true}", "kubevip.enable"), ("kubevip: {eip: 192.168.1.9}", "kubevip.eip"),
+        ("kubevip: {interface: ens18}", "kubevip.interface"),
+    ]
+
+    @Test("so does what decides which address is the node's outside the VPN", arguments: ofKubeVIP)
+    func addressOutside(rest: String, path: String) throws {
+        let found = try changes(Self.text(), Self.text(rest: rest))
+        #expect(found.map(\.path) == [path])
+        #expect(found.map(\.outcome) == [.restart])
+    }
+
+    @Test("a VPN that comes or goes takes another run, and a device that goes is taken away")
+    func withoutVPN() throws {
+        let without = Self.text(p2p: "  vpn: {create: false}")
+        #expect(try changes(Self.text(), without).map(\.outcome) == [.restart])
+        #expect(try changes(without, Self.text()).map(\.outcome) == [.restart])
+        #expect(ConfigurationKey.ofDevice.contains("p2p.vpn.create"))
+        let settings = try #require(try Self.candidate(without).settings)
+        #expect(settings.addressing == .host)
+        #expect(settings.apiAddress == nil)
+        let beside = try #require(try Self.candidate(Self.text(p2p: "  vpn: {use: false}")).settings)
+        #expect(beside.addressing == .besideVPN)
+        #expect(beside.apiAddress != nil)
+        let vpn = try #require(try Self.candidate(Self.text()).settings)
+        #expect(vpn.addressing == .vpn)
+    }
+
+    @Test("what has no effect without a VPN is said")
+    func unused() throws {
+        func unused(_ p2p: String, _ rest: String = "") throws -> String {
+            try #require(try Self.candidate(Self.text(p2p: p2p, rest: rest)).settings).unused.joined()
+        }
+        let servers = "  auto: {ha: {master_nodes: 2}}\n  vpn: {create: false}"
+        #expect(try unused(servers).contains("no address moves between the servers"))
+        #expect(
+            !(try unused(servers, "kubevip: {eip: 192.168.1.9, interface: ens18}").contains(
+                "no address moves")))
+        #expect(try unused("  vpn: {create: false, api_address: 10.1.0.250}").contains("p2p.vpn.api_address"))
+        #expect(!(try unused("  vpn: {api_address: 10.1.0.250}").contains("p2p.vpn.api_address")))
     }
 
     @Test("every value of the cloud-config is a key's: none changes unseen")

@@ -21,7 +21,8 @@ private struct TestNode {
     /// `decree` is on the node's disk: of servers by name, and of forgotten nodes.
     init(
         servers: [String], forgotten: [String] = [], additionalServers: Int? = nil, hasLeft: Bool = false,
-        k3s: K3sCondition = K3sCondition(), fixedAddress: VirtualAddress? = nil
+        k3s: K3sCondition = K3sCondition(), fixedAddress: VirtualAddress? = nil,
+        addressing: NodeAddressing = .vpn, serverName: String? = nil
     ) throws {
         me = try Self.identity(1)
         ann = try Self.identity(2)
@@ -37,7 +38,8 @@ private struct TestNode {
             configuration: .init(
                 identity: me, uuid: "me-uuid", name: "me", networkID: "kairos", scope: scope, forcedRole: nil,
                 highAvailability: additionalServers != nil, additionalServers: additionalServers ?? 0,
-                apiAddress: address.standardAPIAddress, fixedToken: nil, runsK3s: true),
+                apiAddress: addressing.hasVPN ? address.standardAPIAddress : nil, addressing: addressing,
+                serverName: serverName, fixedToken: nil, runsK3s: true),
             claim: try AddressClaim(
                 configuration: .init(
                     subnet: address, fixedAddress: fixedAddress, minimumNodes: fixedAddress == nil ? 1 : 2),
@@ -166,8 +168,13 @@ private struct TestNode {
 
     var leaves: Bool { does { if case .leaveCluster = $0 { true } else { false } } }
 
-    var assignedRole: NodeRole? {
-        for case .assign(let assignment) in effects { return assignment.role }
+    var assignedRole: NodeRole? { assignment?.role }
+
+    /// What was written under the stock key.
+    func value(_ key: String) -> String? {
+        for case .put(let id, let value, _) in effects where id.key.string == key {
+            return KairosValue.decodeString(value)
+        }
         return nil
     }
 
@@ -430,5 +437,85 @@ struct NodeCoreTests {
         node.put(.settings(.init(quorum: 3, highAvailability: true, additionalServers: 2)))
         #expect(!node.core.warnings.contains { $0.contains("never lowered") })
         #expect(node.core.election.scope.quorum == 2, "it is raised by a decree")
+    }
+
+    // MARK: addresses outside the VPN
+
+    private let host = HostAddress(address: VirtualAddress(rawValue: 0xC0A8_0115), interface: "ens18")
+
+    @Test("without a VPN a node claims nothing, and founds by the host's own address once there is one")
+    func withoutVPN() throws {
+        var node = try TestNode(servers: ["me"], addressing: .host)
+        node.put(.start, at: 0)
+        node.put(.members(connected: [node.ann.peerID], roomAnswered: true))
+        #expect(node.core.address == nil)
+        #expect(node.assignment == nil)
+        #expect(node.core.waiting.map(\.step) == [.address])
+        #expect(node.core.waiting.first?.remedy?.contains("kubevip.interface") == true)
+        node.put(.tick, at: 100)
+        #expect(!node.written.contains { VirtualAddress($0) != nil }, "nothing is claimed")
+        node.put(.hostAddress(host))
+        #expect(node.core.waiting.isEmpty)
+        let assigned = try #require(node.assignment)
+        #expect(assigned.role == .founder)
+        #expect(assigned.address == host.address)
+        #expect(assigned.hostInterface == "ens18")
+        #expect(assigned.apiAddress == nil)
+        #expect(assigned.joinURL == nil)
+        #expect(node.value("me-uuid-ip") == "192.168.1.21")
+        node.put(.k3s(ready))
+        #expect(node.value("ip-master") == "192.168.1.21")
+        node.put(.hostAddress(nil))
+        #expect(node.assignment == nil)
+        #expect(node.core.waiting.isEmpty, "the last address stands while the interface has none")
+    }
+
+    @Test("without a VPN a node joins the first server's own address, or what leads to whichever works")
+    func joiningWithoutVPN() throws {
+        for (name, url) in [
+            (nil, "https://10.1.0.77:6443"), ("192.168.1.110", "https://192.168.1.110:6443"),
+            ("fd00::1", "https://[fd00::1]:6443"), ("k3s.lan", "https://k3s.lan:6443"),
+        ] {
+            var node = try TestNode(servers: ["ann"], addressing: .host, serverName: name)
+            node.put(.start, at: 0)
+            node.put(.hostAddress(host))
+            node.introduce(node.ann, name: "ann", serves: true)
+            #expect(node.assignment?.joinURL == url)
+        }
+    }
+
+    @Test("a founder without an address that moves learns which server to join should it lose its data")
+    func standbyWithoutVPN() throws {
+        var node = try TestNode(servers: ["me", "ann"], additionalServers: 1, addressing: .host)
+        node.put(.start, at: 0)
+        node.put(.hostAddress(host))
+        #expect(node.assignment?.joinURL == nil)
+        node.introduce(node.ann, name: "ann", serves: true)
+        #expect(node.assignment?.joinURL == "https://10.1.0.77:6443")
+    }
+
+    @Test("what leads to a server outside the VPN is what stock nodes are told")
+    func serverName() throws {
+        var node = try TestNode(servers: ["me"], addressing: .host, serverName: "192.168.1.110")
+        node.put(.start, at: 0)
+        node.put(.hostAddress(host))
+        #expect(node.value("me-uuid-ip") == "192.168.1.21")
+        node.put(.k3s(ready))
+        #expect(node.value("ip-master") == "192.168.1.110")
+    }
+
+    @Test("beside the VPN Kubernetes uses the host's address, and servers are joined through the VPN")
+    func besideVPN() throws {
+        var node = try TestNode(servers: ["ann"], addressing: .besideVPN)
+        node.put(.start, at: 0)
+        node.introduce(node.ann, name: "ann", serves: true)
+        #expect(node.assignment == nil, "the host's address is not known yet")
+        #expect(node.core.waiting.map(\.step) == [.address])
+        node.put(.hostAddress(host))
+        let assigned = try #require(node.assignment)
+        #expect(assigned.address == host.address)
+        #expect(assigned.hostInterface == "ens18")
+        #expect(assigned.joinURL == "https://\(try #require(assigned.apiAddress)):6443")
+        #expect(node.core.address != nil && node.core.address != host.address)
     }
 }

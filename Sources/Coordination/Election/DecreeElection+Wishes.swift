@@ -1,4 +1,4 @@
-internal import LibP2P
+package import LibP2P
 internal import Timing
 
 // What this node would have decided next, and when it may begin.

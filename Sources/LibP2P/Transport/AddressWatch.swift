@@ -1,4 +1,4 @@
-internal import NIOCore
+package import NIOCore
 internal import NIOPosix
 
 #if canImport(Glibc)
@@ -9,14 +9,14 @@ internal import Musl
 
 /// Says when an address of an interface comes or goes, as the kernel tells it on a netlink socket;
 /// where that cannot be had, guesses so at intervals. Idle, it costs nothing.
-final class AddressWatch {
+package final class AddressWatch {
     private let onChange: @Sendable () -> Void
     private var channel: (any Channel)?
     private var poll: RepeatedTask?
     private var isStopped = false
 
     /// Calls `onChange` on `eventLoop` for every batch of changes until `stop`.
-    init(eventLoop: any EventLoop, onChange: @escaping @Sendable () -> Void) {
+    package init(eventLoop: any EventLoop, onChange: @escaping @Sendable () -> Void) {
         self.onChange = onChange
         let bound = NIOLoopBound(self, eventLoop: eventLoop)
         guard let descriptor = Self.openNetlink() else {
@@ -41,7 +41,7 @@ final class AddressWatch {
     }
 
     /// Ends the watch. On its loop.
-    func stop() {
+    package func stop() {
         isStopped = true
         poll?.cancel()
         channel?.close(promise: nil)

@@ -24,6 +24,8 @@ package struct KeyPublisher: Sendable {
         package let isLeader: Bool
         package let address: VirtualAddress?
         package let join: JoinFacts?
+        /// What stock nodes join, where it is not this server's own address.
+        package let serverAddress: String?
         /// The token for stock nodes that join.
         package let nodeToken: String?
         package let watchers: Watchers
@@ -32,13 +34,14 @@ package struct KeyPublisher: Sendable {
 
         package init(
             peer: PeerID, role: String?, isLeader: Bool, address: VirtualAddress?, join: JoinFacts?,
-            nodeToken: String?, watchers: Watchers, ownMembers: Set<String>
+            serverAddress: String? = nil, nodeToken: String?, watchers: Watchers, ownMembers: Set<String>
         ) {
             self.peer = peer
             self.role = role
             self.isLeader = isLeader
             self.address = address
             self.join = join
+            self.serverAddress = serverAddress
             self.nodeToken = nodeToken
             self.watchers = watchers
             self.ownMembers = ownMembers
@@ -149,7 +152,7 @@ package struct KeyPublisher: Sendable {
         guard publication.isLeader else { return wanted }
         stock(LedgerKeys.leader, uuid)
         if let join = publication.join {
-            stock(LedgerKeys.serverAddress, join.address)
+            stock(LedgerKeys.serverAddress, publication.serverAddress ?? join.address)
             if let token = publication.nodeToken { stock(LedgerKeys.nodeToken, token) }
         }
         // Stock nodes wait for an assignment; ours have the certificate.

@@ -65,13 +65,13 @@ extension NodeCore {
             assignment.isDeparting = true
             return assignment
         }
-        guard deviceIsReady, let address = claim.address, let decree = election.decree,
+        guard let (address, hostInterface) = kubernetesAddress, let decree = election.decree,
             let facts = serverFacts.first ?? ownFacts
         else { return nil }
         var assignment = K3sAssignment(
-            role: .server, epoch: decree.epoch, address: address, apiAddress: configuration.apiAddress,
-            joinURL: configuration.apiAddress.map { "https://\($0):\(facts.port)" } ?? facts.url,
-            token: facts.token, highAvailability: true)
+            role: .server, epoch: decree.epoch, address: address, hostInterface: hostInterface,
+            apiAddress: configuration.apiAddress, joinURL: joinURL(through: facts), token: facts.token,
+            highAvailability: true)
         assignment.isDeparting = true
         return assignment
     }

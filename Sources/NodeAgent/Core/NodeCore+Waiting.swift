@@ -10,7 +10,10 @@ extension NodeCore {
     /// earlier one waits is left out: the first cause is what an operator needs.
     var obstacles: [WaitLog.Obstacle] {
         var obstacles: [WaitLog.Obstacle] = []
-        if let wait = claim.waiting {
+        if let obstacle = hostAddressObstacle { obstacles.append(obstacle) }
+        if !configuration.addressing.hasVPN {
+            // Neither an address to claim nor a device to bring up.
+        } else if let wait = claim.waiting {
             obstacles.append(.init(step: .address, what: wait.what, remedy: wait.remedy))
         } else if !deviceIsReady, claim.address != nil {
             switch device {

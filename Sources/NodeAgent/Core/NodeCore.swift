@@ -34,7 +34,13 @@ package struct NodeCore: Sendable {
         package var replacesServersAfter: Duration?
         /// How long any node may be away until its role is freed (`p2p.dynamic_roles`); nil: for ever.
         package var freesRolesAfter: Duration?
+        /// The address that always leads to a server, leased in the VPN; nil where there is none.
         package let apiAddress: VirtualAddress?
+        /// Which of the node's addresses the cluster uses.
+        package let addressing: NodeAddressing
+        /// What always leads to a server outside the VPN, an address or a name, carried there by others
+        /// (`kubevip.eip`): servers are joined through it.
+        package let serverName: String?
         /// A join token that the user's own K3s arguments fix; nil when the founder makes one.
         package let fixedToken: String?
         /// Coordinate and configure K3s at all; false when nothing in the cloud-config asks for it.
@@ -44,8 +50,11 @@ package struct NodeCore: Sendable {
             identity: Identity, uuid: String, name: String, networkID: String, scope: ElectionScope,
             forcedRole: ForcedRole?, highAvailability: Bool, additionalServers: Int = 0,
             replacesServersAfter: Duration? = nil, freesRolesAfter: Duration? = nil,
-            apiAddress: VirtualAddress?, fixedToken: String?, runsK3s: Bool
+            apiAddress: VirtualAddress?, addressing: NodeAddressing = .vpn, serverName: String? = nil,
+            fixedToken: String?, runsK3s: Bool
         ) {
+            self.addressing = addressing
+            self.serverName = serverName
             self.identity = identity
             self.uuid = uuid
             self.name = name
@@ -79,6 +88,8 @@ package struct NodeCore: Sendable {
         case leaseFailed(VirtualAddress)
         /// The device carries the address, or what keeps it from doing so.
         case device(DeviceState)
+        /// The host's own address outside the VPN; nil while there is none.
+        case hostAddress(HostAddress?)
         /// This node's join token is on its disk.
         case joinToken(String)
         /// It could not be made or written.
@@ -152,6 +163,8 @@ package struct NodeCore: Sendable {
     /// When an address that nobody has may have become free.
     private var lookAgainAt: Instant?
     var device = DeviceState.down
+    /// The node's address outside the VPN. The last one stands while an interface has none: K3s goes on with it.
+    var hostAddress: HostAddress?
     var joinToken: String?
     var k3s = K3sCondition()
     var assignment: K3sAssignment?
@@ -207,7 +220,8 @@ package struct NodeCore: Sendable {
     /// When the core wants `.tick`.
     package var nextDeadline: Instant? {
         [
-            claim.nextDeadline, election.nextDeadline, hasLeft ? nil : publisher.nextDeadline,
+            configuration.addressing.hasVPN ? claim.nextDeadline : nil, election.nextDeadline,
+            hasLeft ? nil : publisher.nextDeadline,
             absences.nextDeadline, leaseRetry?.at, tokenRetry, departure.deadline, lookAgainAt,
             reservationIsOver ? nil : reservedSince.map { $0 + Self.longestReservation },
         ].compactMap { $0 }.min()
@@ -245,6 +259,8 @@ package struct NodeCore: Sendable {
             leaseRetry = (address, now + Self.writeRetryInterval)
         case .device(let state):
             device = state
+        case .hostAddress(let address):
+            hostAddress = address ?? hostAddress
         case .joinToken(let token):
             joinToken = configuration.fixedToken ?? token
         case .joinTokenFailed:
@@ -314,6 +330,7 @@ package struct NodeCore: Sendable {
     }
 
     mutating func claimStep(_ input: AddressClaim.Input, at now: Instant, _ effects: inout [Effect]) {
+        guard configuration.addressing.hasVPN else { return }
         for effect in claim.receive(input, at: now) {
             switch effect {
             case .put(let bucket, let key, let value, let above):
@@ -369,7 +386,7 @@ package struct NodeCore: Sendable {
             lastWishes = wishes
             electionStep(.wishes(wishes), at: moment.instant, &effects)
         }
-        if routesRevision != board.revisions.routes {
+        if configuration.addressing.hasVPN, routesRevision != board.revisions.routes {
             routesRevision = board.revisions.routes
             let newRoutes = board.routes(without: localPeer)
             if newRoutes != routes {
@@ -451,7 +468,7 @@ package struct NodeCore: Sendable {
     /// What this node offers or could offer as a member of the cluster's etcd. Where no other server offers
     /// anything it goes on with that: its K3s has its data, and asks nobody for them.
     var ownFacts: JoinFacts? {
-        guard let decree = election.decree, let address = claim.address, k3s.isMember == true,
+        guard let decree = election.decree, let address = reachableAddress, k3s.isMember == true,
             k3s.epoch == decree.epoch
         else { return nil }
         if let said = board.joinFacts[localPeer], said.epoch == decree.epoch { return said }
@@ -487,7 +504,7 @@ package struct NodeCore: Sendable {
     }
 
     private var nextAssignment: K3sAssignment? {
-        guard configuration.runsK3s, deviceIsReady, let address = claim.address,
+        guard configuration.runsK3s, let (address, hostInterface) = kubernetesAddress,
             case .role(let role, let certificate) = plan
         else { return nil }
         let token: String
@@ -497,19 +514,18 @@ package struct NodeCore: Sendable {
         case .founder:
             guard let joinToken else { return nil }
             token = joinToken
+            joinURL = facts.first.map { self.joinURL(through: $0) }
         case .server, .agent:
             guard let first = facts.first ?? (role == .server ? ownFacts : nil) else { return nil }
             // What already runs as an agent goes on as one until a decree says otherwise.
             if role == .agent, isReserved, !reservationIsOver, assignment == nil, !k3s.hasRun { return nil }
             token = first.token
-            // The address that follows whichever server works; the port is the servers' own.
-            joinURL = configuration.apiAddress.map { "https://\($0):\(first.port)" } ?? first.url
+            joinURL = self.joinURL(through: first)
         }
         return K3sAssignment(
-            role: role, epoch: certificate.decree.epoch, address: address,
+            role: role, epoch: certificate.decree.epoch, address: address, hostInterface: hostInterface,
             apiAddress: configuration.apiAddress,
-            joinURL: joinURL, token: token, highAvailability: configuration.highAvailability,
-            hasStandby: role == .founder && !facts.isEmpty)
+            joinURL: joinURL, token: token, highAvailability: configuration.highAvailability)
     }
 
     // MARK: wishes
@@ -566,7 +582,7 @@ package struct NodeCore: Sendable {
     private func publication(at now: UnixTime) -> KeyPublisher.Publication {
         var join: JoinFacts?
         var isLeader = false
-        if case .role(let role, let certificate) = plan, role != .agent, let address = claim.address {
+        if case .role(let role, let certificate) = plan, role != .agent, let address = reachableAddress {
             isLeader = certificate.decree.servers.first?.peer == localPeer
             // Nobody joins before the members have agreed that the cluster runs.
             if certificate.decree.isRunning, serves, let token = k3s.token ?? joinToken {
@@ -578,7 +594,8 @@ package struct NodeCore: Sendable {
         }
         return KeyPublisher.Publication(
             peer: localPeer, role: plan.role?.stockName(highAvailability: configuration.highAvailability),
-            isLeader: isLeader, address: claim.address, join: join,
+            isLeader: isLeader, address: reachableAddress, join: join,
+            serverAddress: configuration.serverName,
             nodeToken: k3s.token ?? joinToken, watchers: watchers(at: now),
             // Only the leader assigns roles to others.
             ownMembers: isLeader ? Set(election.members.values.map(\.uuid)) : [])

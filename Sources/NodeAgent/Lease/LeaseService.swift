@@ -16,7 +16,8 @@ package final class LeaseService: Sendable {
         let host: any Host
         let mesh: MeshService
         let vpn: VPNService
-        let apiAddress: VirtualAddress
+        /// nil where the servers have no address to lease, only turns to restart.
+        let apiAddress: VirtualAddress?
         let networkID: String
         /// Asks this node's K3s whether it is ready; nil when it is, else what is wrong. May block.
         let probe: @Sendable () -> String?
@@ -82,7 +83,7 @@ package final class LeaseService: Sendable {
             service.state.value.streams = streams
             streams.start()
             // A stale address of a former run is taken off with the first set-up of the device.
-            parts.vpn.setSharedAddress(parts.apiAddress, .nowhere)
+            if let address = parts.apiAddress { parts.vpn.setSharedAddress(address, .nowhere) }
             parts.mesh.observe { service.observe($0) }
             service.probeSoon(in: .zero)
             return service
@@ -205,12 +206,16 @@ package final class LeaseService: Sendable {
         switch effect {
         case .send(let peer, let message): state.value.streams?.send(message, to: peer)
         case .acquired(.api, let term):
-            parts.logger.notice("this node holds the API address", metadata: ["term": "\(term)"])
+            if parts.apiAddress != nil {
+                parts.logger.notice("this node holds the API address", metadata: ["term": "\(term)"])
+            }
             publish(term: term, held: true)
         case .lost(.api, let term, let loss):
-            parts.logger.notice(
-                "this node no longer holds the API address",
-                metadata: ["term": "\(term)", "reason": "\(loss)"])
+            if parts.apiAddress != nil {
+                parts.logger.notice(
+                    "this node no longer holds the API address",
+                    metadata: ["term": "\(term)", "reason": "\(loss)"])
+            }
             publish(term: term, held: false)
         case .acquired(.restart, _): state.value.onPermit?(true)
         case .lost(.restart, _, _): state.value.onPermit?(false)
@@ -244,9 +249,10 @@ package final class LeaseService: Sendable {
             state.value.since = holder == nil ? nil : parts.time.now()
             if holder != nil { state.value.moves += 1 }
         }
+        guard let address = parts.apiAddress else { return }
         let time = parts.time
         parts.vpn.setSharedAddress(
-            parts.apiAddress, holder == local ? .here : holder.map { .peer($0) } ?? .nowhere,
+            address, holder == local ? .here : holder.map { .peer($0) } ?? .nowhere,
             isStillHere: { [weak self] in
                 (self?.heldUntil.load(ordering: .acquiring) ?? 0) > time.now().nanoseconds
             })

@@ -28,7 +28,8 @@ struct Composition: Sendable {
     private let discovery: MulticastDNSService?
     private let vpn: VPNService
     private let node: NodeService
-    private let lease: LeaseService?
+    private let lease: LeaseService
+    private let hostAddress: HostAddressWatch?
     private let k3s: K3sRunner
     private let manager: any ServiceManager
     private let stopsK3s: Bool
@@ -80,7 +81,7 @@ struct Composition: Sendable {
         let swarm = try await listen(identity: identity, settings: settings, group: group, logger: logger)
         var meshConfiguration = MeshConfiguration(
             token: settings.token, identity: identity, snapshotPath: paths.ledgerSnapshot)
-        meshConfiguration.replication.beatsWithoutAddress = false
+        meshConfiguration.replication.beatsWithoutAddress = !settings.addressing.hasVPN
         let mesh: MeshService
         do {
             mesh = try await MeshService.start(
@@ -113,10 +114,10 @@ struct Composition: Sendable {
             supervision = .childProcess
         }
         let layout = K3sLayout(root: paths.root.isEmpty ? "/" : paths.root)
+        let written = FileSystem.content(of: layout.dropIn).map { WrittenConfig($0) }
         let k3sNode = K3sRunner.Node(
             name: NodeName(
-                previous: FileSystem.content(of: layout.dropIn).flatMap { WrittenConfig($0).nodeName },
-                hostName: machine.hostName, peerID: identity.peerID.bytes),
+                previous: written?.nodeName, hostName: machine.hostName, peerID: identity.peerID.bytes),
             interface: settings.interface, carriesKubernetes: settings.carriesKubernetes,
             settings: settings.userSettings, externalDatastore: settings.externalDatastore,
             layout: layout, supervision: supervision, kubeVIP: settings.kubeVIP)
@@ -130,15 +131,13 @@ struct Composition: Sendable {
             logger: logger)
         if let command = settings.givenCommand { k3s.runAsGiven(command) }
         let probe = ReadyProbe(layout: layout)
-        var lease: LeaseService?
-        if let apiAddress = settings.claim.apiAddress {
-            lease = try await LeaseService.start(
-                parts: .init(
-                    host: swarm, mesh: mesh, vpn: vpn, apiAddress: apiAddress, networkID: settings.networkID,
-                    probe: { probe.ask() }, time: time, logger: logger)
-            ).get()
-        }
-        let leasing = lease
+        // Without an address to lease, too: the servers take turns to restart by the same leases.
+        let lease = try await LeaseService.start(
+            parts: .init(
+                host: swarm, mesh: mesh, vpn: vpn, apiAddress: settings.apiAddress,
+                networkID: settings.networkID,
+                probe: { probe.ask() }, time: time, logger: logger)
+        ).get()
         let node = try await NodeService.start(
             core: core,
             parts: .init(
@@ -146,8 +145,18 @@ struct Composition: Sendable {
                 logger: logger,
                 assign: { k3s.assign($0) }, leave: { k3s.leave(epoch: $0) },
                 removeNodes: { k3s.removeNodes($0, after: $1) },
-                leaseAmong: { leasing?.setServers($0) })
+                leaseAmong: { lease.setServers($0) })
         ).get()
+        var hostAddress: HostAddressWatch?
+        if settings.addressing.needsHostAddress {
+            hostAddress = try await HostAddressWatch.start(
+                choice: HostAddressChoice(
+                    preferred: settings.hostInterface, vpnInterface: settings.interface,
+                    visitor: settings.kubeVIP.flatMap { VirtualAddress($0.address) },
+                    remembered: written?.string("node-ip").flatMap { VirtualAddress($0) }),
+                eventLoop: swarm.eventLoop, tell: { node.hostAddressIs($0) }
+            ).get()
+        }
         let discovery = try await discover(
             identity: identity, settings: settings, swarm: swarm, mesh: mesh, time: time, logger: logger)
         mesh.setUse { [weak vpn] peer in vpn?.uses(connectionTo: peer) ?? false }
@@ -175,7 +184,8 @@ struct Composition: Sendable {
         return Composition(
             logger: logger, group: group, files: files, swarm: swarm, mesh: mesh, discovery: discovery,
             vpn: vpn,
-            node: node, lease: lease, k3s: k3s, manager: manager, stopsK3s: supervision == .childProcess,
+            node: node, lease: lease, hostAddress: hostAddress, k3s: k3s, manager: manager,
+            stopsK3s: supervision == .childProcess,
             disk: disk,
             api: api,
             reporter: reporter, watcher: watcher, interface: settings.interface)
@@ -272,7 +282,7 @@ struct Composition: Sendable {
             configuration: configuration
         ).get()
         let network = settings.claim.subnet
-        if let address = IPAddress(network.network.description),
+        if settings.addressing.hasVPN, let address = IPAddress(network.network.description),
             let subnet = Subnet(address: address, prefixLength: network.prefixLength)
         {
             // The tunnel must not be tunnelled (contract/wire.md K.1).
@@ -331,7 +341,8 @@ struct Composition: Sendable {
                 additionalServers: settings.additionalServers,
                 replacesServersAfter: settings.replacesServersAfter,
                 freesRolesAfter: settings.freesRolesAfter,
-                apiAddress: settings.claim.apiAddress, fixedToken: settings.fixedToken,
+                apiAddress: settings.apiAddress, addressing: settings.addressing,
+                serverName: settings.kubeVIP?.address, fixedToken: settings.fixedToken,
                 runsK3s: settings.runsK3s),
             claim: claim, election: election, joinToken: joinToken, k3s: k3s)
     }
@@ -402,7 +413,7 @@ struct Composition: Sendable {
                                 isMember: report.isMember, hasLostData: report.hasLostData,
                                 token: report.hasNodeToken ? disk.serverToken : nil,
                                 hasRun: report.isReady || report.hasNodeToken))
-                        lease?.setWantsRestart(report.needsTurn) { k3s.setRestartPermitted($0) }
+                        lease.setWantsRestart(report.needsTurn) { k3s.setRestartPermitted($0) }
                     }
                 }
             }
@@ -448,7 +459,8 @@ struct Composition: Sendable {
         ServiceNotification.stopping()
         logger.info("stopping")
         try? await node.stop().get()
-        try? await lease?.stop().get()
+        try? await hostAddress?.stop().get()
+        try? await lease.stop().get()
         if stopsK3s { await manager.shutDown() }
         try? await discovery?.stop().get()
         vpn.stop()

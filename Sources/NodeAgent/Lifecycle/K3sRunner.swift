@@ -303,7 +303,9 @@ extension K3sRunner.Node {
                 .init(
                     token: token, isHighlyAvailable: assignment.highAvailability,
                     externalDatastore: externalDatastore,
-                    standby: assignment.hasStandby ? apiAddress.map { ServerURL(address: $0) } : nil))
+                    standby: try assignment.joinURL.map { url throws(K3sConfigurationError) in
+                        try ServerURL(url)
+                    }))
         case .server:
             role = .server(
                 .init(
@@ -313,9 +315,10 @@ extension K3sRunner.Node {
             role = .agent(.init(server: try ServerURL(assignment.joinURL ?? ""), token: token))
         }
         var network: NodeFacts.Network?
-        if carriesKubernetes {
+        if carriesKubernetes || assignment.hostInterface != nil {
             network = .init(
-                address: try NodeAddress(assignment.address.description), interface: interface)
+                address: try NodeAddress(assignment.address.description),
+                interface: assignment.hostInterface ?? interface)
         }
         var state = try DesiredState(
             role: role, epoch: assignment.epoch,

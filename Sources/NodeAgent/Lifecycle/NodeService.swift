@@ -61,6 +61,8 @@ package final class NodeService: Sendable {
         package let waiting: [Waiting]
         package let warnings: [String]
         package let address: VirtualAddress?
+        /// The node's address outside the VPN, where it has one.
+        package let hostAddress: VirtualAddress?
         package let plan: RolePlan
         package let certificate: DecreeCertificate?
         package let members: [PeerID: MemberCard]
@@ -120,7 +122,8 @@ package final class NodeService: Sendable {
         eventLoop.submit { [self] in
             let core = state.value.core
             return View(
-                waiting: core.waiting, warnings: core.warnings, address: core.address, plan: core.plan,
+                waiting: core.waiting, warnings: core.warnings, address: core.address,
+                hostAddress: core.hostAddress?.address, plan: core.plan,
                 certificate: core.election.certificate, members: core.election.members,
                 highAvailability: core.configuration.highAvailability, forgotten: core.forgotten,
                 board: core.board, absentSince: core.presence.absentSince,
@@ -131,6 +134,11 @@ package final class NodeService: Sendable {
     /// A node is out of Kubernetes.
     package func nodeIsRemoved(_ peer: PeerID) {
         eventLoop.execute { [self] in feed(.nodeRemoved(peer)) }
+    }
+
+    /// The host's own address outside the VPN; nil while there is none.
+    func hostAddressIs(_ address: HostAddress?) {
+        eventLoop.execute { [self] in feed(.hostAddress(address)) }
     }
 
     /// The cloud-config asks for something else.

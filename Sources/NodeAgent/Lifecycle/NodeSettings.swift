@@ -27,6 +27,10 @@ package struct NodeSettings: Sendable {
     package let interface: String
     package let mtu: UInt16
     package let carriesKubernetes: Bool
+    /// Which of the node's addresses the cluster uses.
+    package let addressing: NodeAddressing
+    /// Which interface's address outside the VPN is the node's; nil: that of the default route.
+    package let hostInterface: String?
     package let multicastDNS: Bool
     package let listenAddresses: [Multiaddr]
     package let bootstrapPeers: [(peer: PeerID, address: Multiaddr)]
@@ -45,12 +49,6 @@ package struct NodeSettings: Sendable {
                 "no p2p.network_token in the cloud-config: make one with `kairos-agent p2p token generate` and put"
                     + " the same one on every node", exitCode: AgentFailure.Code.configuration)
         }
-        guard p2p.vpn.createsInterface else {
-            throw AgentFailure(
-                "p2p.vpn.create is false: this agent always carries the cluster over its own VPN; remove the key, or"
-                    + " set p2p.vpn.use to false to keep Kubernetes' traffic off it",
-                exitCode: AgentFailure.Code.configuration)
-        }
         self.token = token
         unused = Self.unused(p2p, configuration)
         networkID = p2p.networkID
@@ -67,6 +65,8 @@ package struct NodeSettings: Sendable {
         interface = p2p.vpn.interfaceName
         mtu = p2p.vpn.mtu.flatMap(UInt16.init(exactly:)) ?? TunDevice.standardMTU
         carriesKubernetes = p2p.vpn.carriesKubernetes
+        addressing = p2p.vpn.carriesKubernetes ? .vpn : p2p.vpn.createsInterface ? .besideVPN : .host
+        hostInterface = configuration.kubeVIP.interface
         multicastDNS = p2p.vpn.multicastDNS
         externalDatastore = p2p.externalDatabase?.revealed
         do throws(AddressError) {
@@ -97,6 +97,9 @@ package struct NodeSettings: Sendable {
             throw AgentFailure("k3s: \(error)", exitCode: AgentFailure.Code.configuration)
         }
     }
+
+    /// The address of the VPN that always leads to a server; nil without a VPN.
+    var apiAddress: VirtualAddress? { addressing.hasVPN ? claim.apiAddress : nil }
 
     /// What of it may change while the node runs, as far as decisions depend on it.
     var live: NodeCore.LiveSettings {
@@ -142,6 +145,18 @@ package struct NodeSettings: Sendable {
             unused.append(
                 "p2p.auto.ha.replace_after has no effect: the cluster has one server, which nobody can replace; set"
                     + " p2p.auto.ha.master_nodes")
+        }
+        if !p2p.vpn.createsInterface {
+            if p2p.vpn.apiAddress != nil {
+                unused.append(
+                    "p2p.vpn.api_address has no effect without a VPN: set kubevip.eip, or p2p.vpn.create to true"
+                )
+            }
+            if p2p.isHighlyAvailable, configuration.kubeVIP.deployment(of: configuration) == nil {
+                unused.append(
+                    "without a VPN and without kubevip.eip no address moves between the servers: nodes join the first"
+                        + " server's own; set kubevip.eip to an address of the servers' network")
+            }
         }
         if p2p.dns { unused.append("p2p.dns has no effect: there is no DNS server in this version") }
         if configuration.kubeVIP.isEnabled, p2p.vpn.carriesKubernetes {

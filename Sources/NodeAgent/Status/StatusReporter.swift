@@ -39,7 +39,8 @@ package struct StatusReporter: StatusSource, LedgerSource {
         }
         let report = k3s.report
         document.waiting = waiting(view, report: report, mesh: mesh, now: now.wall)
-        document.node.address = view.address.map { "\($0)/\(prefixLength)" }
+        document.node.address =
+            view.address.map { "\($0)/\(prefixLength)" } ?? view.hostAddress?.description
         document.node.role = view.plan.role?.stockName(highAvailability: view.highAvailability)
         document.node.state = state(waiting: document.waiting, report: report)
         document.k3s = report.map { report in
@@ -182,6 +183,12 @@ package struct StatusReporter: StatusSource, LedgerSource {
             let role = KairosValue.decodeString(said), !role.isEmpty
         {
             node.role = role
+        }
+        // Who has no address of the VPN is known by its own (contract/kairos.md §4.1).
+        if node.address == nil, let uuid = node.uuid,
+            let said = view.board.stock[LedgerKeys.address(uuid: uuid)]
+        {
+            node.address = KairosValue.decodeString(said)
         }
         return node
     }
