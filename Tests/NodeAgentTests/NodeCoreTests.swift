@@ -103,10 +103,11 @@ private struct TestNode {
     }
 
     /// `other` says who it is, and as a server what others join it with.
-    mutating func introduce(_ other: Identity, name: String, serves: Bool = false) {
+    mutating func introduce(_ other: Identity, name: String, serves: Bool = false, isDeparting: Bool = false)
+    {
         let register = ElectionRegister(
             scope: scope, card: MemberCard(uuid: "\(name)-uuid", name: name, forcedRole: nil),
-            number: (core.election.decree?.number ?? 0) + 1)
+            number: (core.election.decree?.number ?? 0) + 1, hasLeft: isDeparting)
         var said: [(EntryID, String)] = [
             (
                 EntryID(
@@ -214,6 +215,31 @@ struct NodeCoreTests {
         #expect(node.removals.isEmpty)
         node.decide(TestNode.decree([node.me], [node.bob.peerID], number: 7))
         #expect(node.removals == [[node.bob.peerID: "bob"]])
+    }
+
+    @Test("a forgotten node that says it is not out of etcd is taken out again")
+    func removalAgain() throws {
+        var node = try TestNode(servers: ["me"], forgotten: ["bob"])
+        node.put(.start, at: 0)
+        node.introduce(node.bob, name: "bob")
+        node.put(.k3s(ready))
+        node.put(.nodeRemoved(node.bob.peerID))
+        #expect(node.removals == [[:]])
+        node.introduce(node.bob, name: "bob", isDeparting: true)
+        #expect(node.removals == [[node.bob.peerID: "bob"]])
+    }
+
+    @Test("what was ready as an agent is no server yet")
+    func readyAsAgent() throws {
+        var node = try TestNode(servers: ["ann"], additionalServers: 1)
+        node.put(.start, at: 0)
+        node.introduce(node.ann, name: "ann", serves: true)
+        node.put(.k3s(K3sCondition(epoch: 1, isServer: false, isReady: true, hasRun: true)))
+        node.decide(TestNode.decree([node.ann, node.me], [], number: 6))
+        #expect(node.assignedRole == .server)
+        #expect(!node.written.contains { $0.contains("/join") })
+        node.put(.k3s(member))
+        #expect(node.written.contains { $0.contains("/join") })
     }
 
     @Test("a node that is a member again is not taken out any more")

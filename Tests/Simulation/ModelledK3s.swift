@@ -1,6 +1,7 @@
 import Coordination
 import K3s
 import NodeAgent
+import Timing
 
 /// K3s on one machine, as far as the agent can tell: files, units, a datastore, and whether it comes up
 /// (contract/k3s.md §2, §6, §9). What survives a power cut and what does not is kept apart.
@@ -12,8 +13,9 @@ struct ModelledK3s {
         /// Counts the starts, so that news of an older one is dropped.
         let number: Int
         var isReady = false
-        /// Whether it has ended, and its unit is about to start it again.
-        var hasEnded = false
+        /// When its unit starts it again, as it has ended; nil while it runs.
+        var startsAgainAt: Instant?
+        var hasEnded: Bool { startsAgainAt != nil }
         /// The cluster that it is part of, once it is up.
         var cluster: Int?
     }

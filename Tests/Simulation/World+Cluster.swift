@@ -55,7 +55,7 @@ extension World {
         note("etcd of n\(index) learns that it was taken out")
         machines[index].k3s.isTakenOut = true
         machines[index].k3s.process?.isReady = false
-        machines[index].k3s.process?.hasEnded = true
+        machines[index].k3s.process?.startsAgainAt = now + .seconds(5)
         machines[index].k3s.restarts += 1
         schedule(.k3sAttempt(index, start: process.number), after: .seconds(5))
         reconcile(.changed, at: index)

@@ -51,7 +51,8 @@ extension World {
                 feed(
                     .k3s(
                         K3sCondition(
-                            epoch: report.epoch, isReady: report.isReady,
+                            epoch: report.epoch, isServer: report.isServer, hasData: report.hasData,
+                            isReady: report.isReady,
                             isVoter: sabotage == .learnersVote ? true : report.isVoter,
                             isMember: report.isMember, hasLostData: report.hasLostData,
                             token: token, hasRun: report.isReady || report.hasNodeToken)),
@@ -74,7 +75,8 @@ extension World {
         }
         let isEtcd = k3s.datastore.map { clusters[$0].isEtcd } ?? false
         return K3sCondition(
-            epoch: record.epoch, isMember: record.role == .server && isEtcd && !k3s.isTakenOut,
+            epoch: record.epoch, hasData: record.role == .server && k3s.datastore != nil,
+            isMember: record.role == .server && isEtcd && !k3s.isTakenOut,
             token: k3s.datastore.map { clusters[$0].pinned($0) })
     }
 
@@ -125,14 +127,15 @@ extension World {
         guard !machines[index].isGone, let process = machines[index].k3s.process, process.number == start,
             !process.isReady
         else { return }
-        if process.hasEnded {
+        if let again = process.startsAgainAt {
+            guard now >= again else { return }
             // Its unit starts it again if it may.
             guard machines[index].k3s.files[machines[index].k3s.node.layout.startPermit(.server)] != nil
             else {
                 machines[index].k3s.process = nil
                 return reconcile(.changed, at: index)
             }
-            machines[index].k3s.process?.hasEnded = false
+            machines[index].k3s.process?.startsAgainAt = nil
         }
         let retry = Event.k3sAttempt(index, start: start)
         // Below a device that carries nothing there is nobody to talk to.

@@ -113,6 +113,25 @@ struct ServerTests {
         #expect(departures > 0, "no run met a server on its way out")
     }
 
+    @Test("a founder that was away before it founded does not found when it returns to a cluster that runs")
+    func lateFounder() {
+        for cut in stride(from: 1000, to: 2200, by: 40) {
+            for outage in [8, 19, 40] as [Int64] {
+                for machine in 0..<3 {
+                    var scenario = Scenario(seed: 74, count: 4, quorum: 3)
+                    scenario.faults = [
+                        Fault(
+                            at: .milliseconds(Int64(cut)), .powerCut(machine, outage: .seconds(outage)))
+                    ]
+                    var world = World(scenario)
+                    world.run(for: .seconds(outage + 40))
+                    #expect(world.violations.isEmpty, "n\(machine) at \(cut) for \(outage) s")
+                    #expect(world.disorder.isEmpty, "n\(machine) at \(cut): \(world.disorder)")
+                }
+            }
+        }
+    }
+
     @Test("a founder that loses its data before its cluster runs does not strand the network")
     func lostBeforeRunning() {
         for cut in stride(from: 1400, to: 2800, by: 100) {

@@ -48,6 +48,7 @@ extension DecreeElection {
             state.accepted = SignedAccept(
                 acceptor: localPeer, ballot: drive.ballot, decree: decree,
                 signature: configuration.identity.sign(statement))
+            votedAt = now
             answered = true
         }
         if answered, !isOwn { lastHeard = now }

@@ -89,6 +89,11 @@ extension DecreeElection {
     /// The decree is decided: what comes now is about the next.
     mutating func decide(_ certificate: DecreeCertificate) {
         state.advance(to: certificate)
+        // What follows leaves the founder as it is.
+        let isFounding = !certificate.decree.isRunning && certificate.decree.founder.peer == localPeer
+        foundsFreshly =
+            isFounding && votedAt.map { lastInput - $0 <= configuration.timing.founderPatience / 2 } ?? false
+        votedAt = nil
         phase = .idle
         failures = 0
         pauseUntil = .zero

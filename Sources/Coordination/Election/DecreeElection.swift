@@ -125,6 +125,13 @@ package struct DecreeElection: Sendable {
     var founderMissedSince: Instant?
     var missesFounder = false
 
+    /// When this node voted for the open decree, in this life.
+    var votedAt: Instant?
+    /// Whether this node was here when it was made the founder: it has voted for it in this life, less than half
+    /// the time before that for which a founder is waited for.
+    package internal(set) var foundsFreshly = false
+    var lastInput: Instant = .zero
+
     var presenceChanged: Instant
     var quorumSince: Instant?
     /// When this node last promised or accepted another's ballot: that attempt is given its time.
@@ -246,6 +253,7 @@ package struct DecreeElection: Sendable {
 
     /// Takes one input and returns what must be done, in order.
     package mutating func receive(_ input: Input, at now: Instant) -> [Effect] {
+        lastInput = now
         switch input {
         case .register(let peer, let register): learn(register, of: peer)
         case .certificate(let certificate, let holder): learn(certificate, holder: holder)

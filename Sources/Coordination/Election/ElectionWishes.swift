@@ -4,7 +4,7 @@ package import LibP2P
 package struct ElectionWishes: Hashable, Sendable {
     /// This node is the founder, and its K3s is ready.
     package var founderIsReady: Bool
-    /// This node is the founder, and its K3s has lost what it had founded.
+    /// This node is the founder, and its K3s has lost what it had founded, or was away before it could.
     package var founderLostData: Bool
     /// How many servers there should be besides the founder; nil without high availability. Members with
     /// a forced `master` role become servers beyond it.

@@ -282,6 +282,7 @@ package struct K3sReconciler: Sendable {
                 warnings: desired.warnings)
         report.unit = desired.command.unit
         report.hasLeft = false
+        report.isServer = desired.role.recorded == .server
         report.epoch = desired.epoch
         report.waiting = waiting(what, remedy, wall)
         let effects = tell(report)
@@ -314,6 +315,7 @@ package struct K3sReconciler: Sendable {
             hasNodeToken: observation.hasNodeToken,
             waiting: reason.flatMap { waiting($0.what, $0.remedy, wall) },
             warnings: plan.warnings, isVoter: isVoter,
+            isServer: desired.role.recorded == .server, hasData: observation.hasData(of: desired.epoch),
             hasLostData: plan.hasLostData, isMember: observation.isMember(of: desired.epoch),
             wantsRestart: plan.wantsRestart ? RestartReason(settings: unread.sorted()) : nil,
             isRestarting: isRestarting,

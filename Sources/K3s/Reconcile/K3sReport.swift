@@ -28,6 +28,10 @@ package struct K3sReport: Hashable, Sendable {
     /// `EtcdIsVoter`, contract/k3s.md §11); nil where it has no etcd, or where nobody could be asked and it
     /// did not join: a server that joined is none until it is known to be one.
     package var isVoter: Bool? = nil
+    /// Whether K3s is to be a server.
+    package var isServer = false
+    /// Whether this node's disk holds the data of a server of `epoch`; nil when that could not be seen.
+    package var hasData: Bool? = nil
     /// Whether it is not started because the cluster's data, which it once had, are gone.
     package var hasLostData = false
     /// Whether this node's disk holds a member of the etcd of `epoch` that was not taken out of it; nil when that

@@ -39,6 +39,12 @@ package struct Observation: Hashable, Sendable {
         hasEtcdData ? .etcd : hasSQLiteData ? .sqlite : nil
     }
 
+    /// Whether this node's disk holds the data of a server of `epoch`.
+    package func hasData(of epoch: UInt64) -> Bool {
+        guard datastore != nil, case .known(let record) = record else { return false }
+        return record.epoch == epoch && record.role == .server
+    }
+
     /// Whether this node's disk holds a member of the etcd of `epoch` that was not taken out of it, as far as
     /// it knows.
     package func isMember(of epoch: UInt64) -> Bool {

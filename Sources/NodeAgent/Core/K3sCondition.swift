@@ -2,6 +2,10 @@
 package struct K3sCondition: Hashable, Sendable {
     /// The founding that all of this is about; nil before K3s was assigned anything.
     package var epoch: UInt64?
+    /// Whether it is about K3s as a server: what was ready as an agent is no server yet.
+    package var isServer: Bool
+    /// Whether this node's disk holds the cluster's data, of whatever kind; nil when that could not be seen.
+    package var hasData: Bool?
     /// Whether it runs as it was assigned in that epoch, and is ready.
     package var isReady: Bool
     /// Whether its etcd member has a vote; nil when it has no etcd, or when that is not known.
@@ -17,11 +21,14 @@ package struct K3sCondition: Hashable, Sendable {
     package var hasRun: Bool
 
     package init(
-        epoch: UInt64? = nil, isReady: Bool = false, isVoter: Bool? = nil,
+        epoch: UInt64? = nil, isServer: Bool = true, hasData: Bool? = nil, isReady: Bool = false,
+        isVoter: Bool? = nil,
         isMember: Bool? = nil, hasLostData: Bool = false, token: String? = nil,
         hasRun: Bool = false
     ) {
         self.epoch = epoch
+        self.isServer = isServer
+        self.hasData = hasData
         self.isReady = isReady
         self.isVoter = isVoter
         self.isMember = isMember

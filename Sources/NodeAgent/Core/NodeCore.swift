@@ -266,9 +266,12 @@ package struct NodeCore: Sendable {
         case .joinTokenFailed:
             tokenRetry = now + Self.writeRetryInterval
         case .k3s(let condition):
-            let isMember = k3s.epoch == condition.epoch ? k3s.isMember : nil
+            let former = k3s
             k3s = condition
-            k3s.isMember = condition.isMember ?? isMember
+            if former.epoch == condition.epoch {
+                k3s.isMember = condition.isMember ?? former.isMember
+                k3s.hasData = condition.hasData ?? former.hasData
+            }
         case .nodeRemoved(let peer):
             removed.insert(peer)
         case .settings(let settings):
@@ -305,6 +308,9 @@ package struct NodeCore: Sendable {
             case .none: break
             case .machines: machinesChanged = true
             case .register(let peer, let register):
+                // It is not out of etcd, whatever was done: one that did not know that it was forgotten starts its
+                // K3s, which joins again as another member (contract/k3s.md §11.2).
+                if register.hasLeft { removed.remove(peer) }
                 electionStep(.register(peer, register), at: moment.instant, &effects)
             case .certificate(let peer, let certificate):
                 electionStep(.certificate(certificate, holder: peer), at: moment.instant, &effects)
@@ -488,7 +494,7 @@ package struct NodeCore: Sendable {
         guard case .role(let role, let certificate) = plan, role != .agent, let assignment,
             assignment.role == role, k3s.epoch == certificate.decree.epoch
         else { return false }
-        return k3s.isReady && k3s.isVoter != false
+        return k3s.isServer && k3s.isReady && k3s.isVoter != false
     }
 
     /// Whether this node is among those that will be asked to serve next, so that it does not start as an
@@ -503,6 +509,13 @@ package struct NodeCore: Sendable {
             .filter { !decree.isServer($0) }.prefix(open).contains(localPeer)
     }
 
+    /// Whether the founder's K3s may start: it has the cluster's data, or was asked to found it a moment ago. One
+    /// that was away in between may have been given up for another, and would found a second cluster before it
+    /// hears of that; so it has the members decide again.
+    private func mayFound(_ decree: Decree) -> Bool {
+        decree.isRunning || election.foundsFreshly || k3s.hasData == true && k3s.epoch == decree.epoch
+    }
+
     private var nextAssignment: K3sAssignment? {
         guard configuration.runsK3s, let (address, hostInterface) = kubernetesAddress,
             case .role(let role, let certificate) = plan
@@ -512,7 +525,7 @@ package struct NodeCore: Sendable {
         let facts = serverFacts
         switch role {
         case .founder:
-            guard let joinToken else { return nil }
+            guard let joinToken, mayFound(certificate.decree) else { return nil }
             token = joinToken
             joinURL = facts.first.map { self.joinURL(through: $0) }
         case .server, .agent:
@@ -536,7 +549,8 @@ package struct NodeCore: Sendable {
         for peer in absences.absent where mayBeForgotten(peer, decree) { forget.insert(peer) }
         return ElectionWishes(
             founderIsReady: plan.role == .founder && serves,
-            founderLostData: plan.role == .founder && k3s.hasLostData && k3s.epoch == decree.epoch,
+            founderLostData: plan.role == .founder
+                && (k3s.hasLostData && k3s.epoch == decree.epoch || !mayFound(decree)),
             additionalServers: configuration.highAvailability ? configuration.additionalServers : nil,
             readyServers: readyServers, forget: forget,
             refoundAfter: operatorRefounds == decree.epoch ? decree.epoch : nil,

@@ -409,7 +409,8 @@ struct Composition: Sendable {
                     await k3s.run(onRemoved: { node.nodeIsRemoved($0) }) { report in
                         node.k3sIs(
                             K3sCondition(
-                                epoch: report.epoch, isReady: report.isReady, isVoter: report.isVoter,
+                                epoch: report.epoch, isServer: report.isServer, hasData: report.hasData,
+                                isReady: report.isReady, isVoter: report.isVoter,
                                 isMember: report.isMember, hasLostData: report.hasLostData,
                                 token: report.hasNodeToken ? disk.serverToken : nil,
                                 hasRun: report.isReady || report.hasNodeToken))
