@@ -5,6 +5,7 @@ import unittest
 from lab import program
 from lab.cluster import DROP_IN, Cluster
 from lab.node import LAN_CONFIG
+from lab.status import Status
 
 SERVERS = "  auto:\n    ha:\n      enable: true\n      master_nodes: 2\n"
 KUBEVIP = "kubevip:\n  eip: 192.168.77.200\n  interface: eth0\n"
@@ -53,8 +54,9 @@ class WithoutVPNTests(unittest.TestCase):
     def test_03_an_agent_that_gets_another_address_goes_on_with_it(self):
         node = self.agents[0]
         number, founder_starts = self.nodes.index(node) + 1, self.founder.k3s_starts()
-        for words in (["add", "192.168.77.77/24"], ["del", f"192.168.77.{number}/24"]):
-            self.assertEqual(node.run("ip", "address", words[0], words[1], "dev", "eth0").returncode, 0)
+        # The first address of a network takes the others with it when it goes.
+        for word, address in (("del", f"192.168.77.{number}"), ("add", "192.168.77.77")):
+            self.assertEqual(node.run("ip", "address", word, f"{address}/24", "dev", "eth0").returncode, 0)
         self.cluster.wait(
             lambda: settings(node).get("node-ip") == ["192.168.77.77"], "K3s to have the other address", 40)
         self.cluster.wait(lambda: "192.168.77.77" in (self.cluster.addresses() or []), "status to say so", 20)
@@ -81,6 +83,7 @@ class KubeVIPTests(unittest.TestCase):
             self.cluster.wait(
                 lambda node=node: "https://192.168.77.200:6443" in (node.read(DROP_IN) or ""),
                 "every server to join at the common address, the founder too", 60)
+            self.cluster.wait(lambda node=node: settings(node).get("node-ip"), "K3s to have started", 30)
             self.assertEqual(settings(node)["node-ip"], [f"192.168.77.{number}"], "and none to take it for its own")
             self.assertIn("192.168.77.200", settings(node)["tls-san"])
 
@@ -92,7 +95,7 @@ class ServersWithoutVPNTests(unittest.TestCase):
     def setUpClass(cls):
         cluster_of(cls, "bare", "  vpn:\n    create: false\n", SERVERS)
 
-    def test_each_joins_another_and_no_server_would_found_anew(self):
+    def test_01_each_joins_another_and_no_server_would_found_anew(self):
         self.cluster.wait(
             lambda: sorted(status.role or "" for status in self.cluster.statuses())
             == ["master/clusterinit", "master/ha", "master/ha"], "three servers", 120)
@@ -103,6 +106,31 @@ class ServersWithoutVPNTests(unittest.TestCase):
         self.assertTrue(
             any("no address moves" in warning for warning in self.nodes[0].status()["warnings"]),
             "the operator is told")
+
+
+    def test_02_a_member_of_etcd_that_gets_another_address_waits_for_its_own(self):
+        node = self.nodes[1]
+        starts, before = [each.k3s_starts() for each in self.nodes], node.read(DROP_IN)
+
+        def address(word, value):
+            self.assertEqual(node.run("ip", "address", word, f"{value}/24", "dev", "eth0").returncode, 0)
+
+        address("del", "192.168.77.2")
+        address("add", "192.168.77.77")
+        words = "k3s: the node's address to be 192.168.77.2 again: its etcd knows no other, and it is 192.168.77.77 now"
+        self.cluster.wait(lambda: words in self.status(node).waiting(), "the agent to say so", 40)
+        remedy = next(item["remedy"] for item in node.status()["waiting"] if item["step"] == "k3s")
+        for way in ("give the node its address back", "leave the cluster and join again", "--cluster-reset"):
+            self.assertIn(way, remedy)
+        self.assertEqual(node.read(DROP_IN), before, "K3s is not configured with it")
+        # Beside the other one, too: the one that etcd knows goes first.
+        address("add", "192.168.77.2")
+        self.cluster.wait(lambda: self.status(node).own.get("state") == "ready", "the server to be ready again", 40)
+        self.assertEqual(self.status(node).address, "192.168.77.2")
+        self.assertEqual([each.k3s_starts() for each in self.nodes], starts, "nobody was restarted")
+
+    def status(self, node):
+        return Status(node.status())
 
 
 class BesideTheVPNTests(unittest.TestCase):

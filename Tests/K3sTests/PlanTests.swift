@@ -209,6 +209,22 @@ struct PlanTests {
         observation.hasEtcdData = true
         let plan = Self.plan(observation, after)
         #expect(plan.obstacle == .addressChanged(from: "10.1.0.11", to: "10.1.0.99"))
+        // The ways out of contract/k3s.md §11.3, in the words that status has; also while K3s still runs.
+        for isUp in [true, false] {
+            observation.own.activity = isUp ? .active : .inactive
+            let said = try #require(
+                K3sWait.reason(observation, plan: plan, desired: after, isCrashLooping: false))
+            #expect(
+                said.what
+                    == "the node's address to be 10.1.0.11 again: its etcd knows no other, and it is 10.1.0.99 now"
+            )
+            #expect(
+                said.remedy
+                    == "give the node its address back; or, with other servers ready, have it leave the cluster and"
+                    + " join again; alone, `k3s server --cluster-reset` with the new node-ip and no server key"
+            )
+        }
+        observation.own.activity = .active
         // What etcd knows is remembered; nothing else happens.
         #expect(Self.names(plan) == ["cluster"])
         observation.hasEtcdData = false

@@ -10,11 +10,10 @@ struct HostAddressChoiceTests {
     }
 
     private func choice(
-        preferred: String? = nil, visitor: String? = nil, remembered: String? = nil
+        preferred: String? = nil, visitor: String? = nil
     ) -> HostAddressChoice {
         HostAddressChoice(
-            preferred: preferred, vpnInterface: "edgevpn0", visitor: visitor.flatMap { VirtualAddress($0) },
-            remembered: remembered.flatMap { VirtualAddress($0) })
+            preferred: preferred, vpnInterface: "edgevpn0", visitor: visitor.flatMap { VirtualAddress($0) })
     }
 
     @Test("is that of the default route, and without one the first that others can reach")
@@ -63,13 +62,21 @@ struct HostAddressChoiceTests {
         #expect(chosen.choose(among: [other], defaultRoutes: ["ens19"]) == other)
     }
 
-    @Test("is in a later life the one that K3s has, if it is still there")
-    func remembered() throws {
+    @Test("is the one that K3s has, if it is there: in a later life, and when it comes back")
+    func configured() throws {
         let addresses = try [host("192.168.1.21", "ens18"), host("172.16.0.9", "ens19")]
-        var back = choice(remembered: "172.16.0.9")
-        #expect(back.choose(among: addresses, defaultRoutes: ["ens18"]) == addresses[1])
-        var gone = choice(remembered: "172.16.0.10")
-        #expect(gone.choose(among: addresses, defaultRoutes: ["ens18"]) == addresses[0])
+        let known = VirtualAddress("172.16.0.9")
+        var chosen = choice()
+        #expect(chosen.choose(among: addresses, defaultRoutes: ["ens18"], configured: known) == addresses[1])
+        #expect(
+            chosen.choose(among: [addresses[0]], defaultRoutes: ["ens18"], configured: known) == addresses[0])
+        #expect(chosen.choose(among: addresses, defaultRoutes: ["ens18"], configured: known) == addresses[1])
+        // The address of a VPN that the node had is none of the host's.
+        var former = choice()
+        let vpn = try host("10.1.0.7", "edgevpn0")
+        #expect(
+            former.choose(among: [vpn] + addresses, defaultRoutes: ["ens18"], configured: vpn.address)
+                == addresses[0])
     }
 
     @Test("default routes are read with the lowest metric first, and nothing else is taken for one")

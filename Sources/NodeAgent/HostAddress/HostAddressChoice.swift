@@ -13,21 +13,14 @@ package struct HostAddressChoice: Sendable {
     private let visitors: Set<VirtualAddress>
     /// What was chosen last.
     package private(set) var current: HostAddress?
-    /// The address of an earlier life, whose interface is not known.
-    private var remembered: VirtualAddress?
 
     /// - Parameters:
     ///   - vpnInterface: an interface whose address is never taken.
     ///   - visitor: what leads to whichever server works, if it is an address.
-    ///   - remembered: the address that K3s was last configured with.
-    package init(
-        preferred: String?, vpnInterface: String, visitor: VirtualAddress? = nil,
-        remembered: VirtualAddress? = nil
-    ) {
+    package init(preferred: String?, vpnInterface: String, visitor: VirtualAddress? = nil) {
         self.preferred = preferred
         excluded = InterfaceFilter(InterfaceFilter.containerPatterns + ["lo", "veth*", vpnInterface])
         visitors = visitor.map { [$0] } ?? []
-        self.remembered = remembered
     }
 
     /// Chooses anew; nil when there is no address to choose.
@@ -35,21 +28,22 @@ package struct HostAddressChoice: Sendable {
     /// - Parameters:
     ///   - addresses: the host's IPv4 addresses in the kernel's order.
     ///   - routes: the interfaces of default routes, the preferred one first.
-    package mutating func choose(among addresses: [HostAddress], defaultRoutes routes: [String])
-        -> HostAddress?
-    {
+    ///   - configured: what K3s was last configured with, in an earlier life too. It goes first: where a server of
+    ///     an etcd was kept from taking another one, this is the one it waits for.
+    package mutating func choose(
+        among addresses: [HostAddress], defaultRoutes routes: [String], configured: VirtualAddress? = nil
+    ) -> HostAddress? {
         let usable = addresses.filter { candidate in
             guard !visitors.contains(candidate.address), !candidate.address.isOfThisHostAlone else {
                 return false
             }
             return preferred.map { candidate.interface == $0 } ?? !excluded.contains(candidate.interface)
         }
-        let known = current?.address ?? remembered
         current =
-            usable.first { $0 == current } ?? usable.first { $0.address == known }
+            usable.first { $0.address == configured } ?? usable.first { $0 == current }
+            ?? usable.first { $0.address == current?.address }
             ?? routes.lazy.compactMap { route in usable.first { $0.interface == route } }.first
             ?? usable.first
-        if current != nil { remembered = nil }
         return current
     }
 }

@@ -19,21 +19,26 @@ final class HostAddressWatch: Sendable {
     private let state: NIOLoopBoundBox<State>
     private let eventLoop: any EventLoop
     private let tell: @Sendable (HostAddress?) -> Void
+    private let dropIn: String
 
     private init(
-        choice: HostAddressChoice, eventLoop: any EventLoop, tell: @escaping @Sendable (HostAddress?) -> Void
+        choice: HostAddressChoice, dropIn: String, eventLoop: any EventLoop,
+        tell: @escaping @Sendable (HostAddress?) -> Void
     ) {
+        self.dropIn = dropIn
         state = NIOLoopBoundBox(State(choice: choice), eventLoop: eventLoop)
         self.eventLoop = eventLoop
         self.tell = tell
     }
 
-    /// Begins on `eventLoop`, where `tell` is called too.
+    /// Begins on `eventLoop`, where `tell` is called too. `dropIn` is the file by which K3s is configured.
     static func start(
-        choice: HostAddressChoice, eventLoop: any EventLoop, tell: @escaping @Sendable (HostAddress?) -> Void
+        choice: HostAddressChoice, dropIn: String, eventLoop: any EventLoop,
+        tell: @escaping @Sendable (HostAddress?) -> Void
     ) -> EventLoopFuture<HostAddressWatch> {
         eventLoop.submit {
-            let watch = HostAddressWatch(choice: choice, eventLoop: eventLoop, tell: tell)
+            let watch = HostAddressWatch(
+                choice: choice, dropIn: dropIn, eventLoop: eventLoop, tell: tell)
             watch.look()
             watch.state.value.watch = AddressWatch(eventLoop: eventLoop) { [weak watch] in watch?.look() }
             watch.state.value.poll = eventLoop.scheduleRepeatedTask(
@@ -53,7 +58,10 @@ final class HostAddressWatch: Sendable {
 
     private func look() {
         let routes = DefaultRoutes.interfaces(in: FileSystem.content(of: "/proc/net/route") ?? "")
-        let chosen = state.value.choice.choose(among: Self.addresses(), defaultRoutes: routes)
+        let configured = FileSystem.content(of: dropIn).flatMap { WrittenConfig($0).list("node-ip")?.first }
+        let chosen = state.value.choice.choose(
+            among: Self.addresses(), defaultRoutes: routes,
+            configured: configured.flatMap { VirtualAddress($0) })
         guard chosen != state.value.told else { return }
         state.value.told = chosen
         tell(chosen)

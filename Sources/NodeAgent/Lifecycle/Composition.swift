@@ -152,9 +152,8 @@ struct Composition: Sendable {
             hostAddress = try await HostAddressWatch.start(
                 choice: HostAddressChoice(
                     preferred: settings.hostInterface, vpnInterface: settings.interface,
-                    visitor: settings.kubeVIP.flatMap { VirtualAddress($0.address) },
-                    remembered: written?.string("node-ip").flatMap { VirtualAddress($0) }),
-                eventLoop: swarm.eventLoop, tell: { node.hostAddressIs($0) }
+                    visitor: settings.kubeVIP.flatMap { VirtualAddress($0.address) }),
+                dropIn: layout.dropIn, eventLoop: swarm.eventLoop, tell: { node.hostAddressIs($0) }
             ).get()
         }
         let discovery = try await discover(
