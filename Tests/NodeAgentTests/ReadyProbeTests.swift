@@ -1,5 +1,6 @@
 import Foundation
 import K3s
+import TestSupport
 import Testing
 
 @testable import NodeAgent
@@ -75,23 +76,6 @@ struct ReadyProbeTests {
         }
     }
 
-    /// A port that nobody listens at.
-    static func freePort() throws -> UInt16 {
-        let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
-        defer { close(descriptor) }
-        var address = sockaddr_in()
-        address.sin_family = sa_family_t(AF_INET)
-        address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
-        var length = socklen_t(MemoryLayout<sockaddr_in>.size)
-        let isBound = withUnsafeMutablePointer(to: &address) {
-            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                bind(descriptor, $0, length) == 0 && getsockname(descriptor, $0, &length) == 0
-            }
-        }
-        try #require(isBound)
-        return UInt16(bigEndian: address.sin_port)
-    }
-
     private static func probe(_ keys: Keys, _ kubeconfig: String?) throws -> ReadyProbe {
         let folder = keys.folder.appendingPathComponent("etc/rancher/k3s")
         try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
@@ -106,7 +90,7 @@ struct ReadyProbeTests {
         let keys = try Keys()
         #expect(try Self.probe(keys, nil).ask()?.hasPrefix("there is no ") == true)
         #expect(try Self.probe(keys, "apiVersion: v1\n").ask()?.contains("no client certificate") == true)
-        let port = try Self.freePort()
+        let port = try #require(LoopbackPort.free())
         #expect(try Self.probe(keys, try keys.kubeconfig(port: port)).ask()?.contains("connecting") == true)
     }
 
@@ -114,7 +98,7 @@ struct ReadyProbeTests {
     func answers() throws {
         let keys = try Keys()
         try "ok".write(to: keys.folder.appendingPathComponent("readyz"), atomically: true, encoding: .utf8)
-        let port = try Self.freePort()
+        let port = try #require(LoopbackPort.free())
         let input = Pipe()
         let server = try keys.start(
             "s_server -quiet -accept 127.0.0.1:\(port) -cert server.crt -key server.key -CAfile ca.crt -Verify 1"
