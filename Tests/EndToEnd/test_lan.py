@@ -1,5 +1,6 @@
 """Three nodes on one LAN, in network namespaces, with the built agent: no systemd, K3s as its child."""
 
+import base64
 import json
 import os
 import signal
@@ -63,6 +64,19 @@ class LanTests(unittest.TestCase):
             self.assertEqual(record["command"], "agent")
             self.assertEqual(record["settings"]["server"], "https://10.1.0.2:6443")
             self.assertTrue(record["settings"]["token"])
+
+    def test_04b_stock_tools_find_the_kubeconfig_at_the_api_address(self):
+        def published(node):
+            # Two layers of JSON and one of base64, then what stock makes of the file (contract/kairos.md §4.1).
+            value = json.loads(json.loads(node.ask("/api/ledger/kairos/master-kubeconfig")) or "null")
+            inner = json.loads(base64.urlsafe_b64decode(value)) if value else ""
+            return base64.urlsafe_b64decode(inner + "=" * (-len(inner) % 4)).decode()
+
+        written = self.server.read("etc/rancher/k3s/k3s.yaml")
+        expected = written.replace("https://127.0.0.1:6443", "https://10.1.0.2:6443")
+        self.assertNotEqual(expected, written)
+        for node in self.nodes:
+            self.cluster.wait(lambda node=node: published(node) == expected, "the kubeconfig in the ledger", 20)
 
     def test_05_packets_cross_the_vpn_between_all_pairs(self):
         for source in self.nodes:

@@ -62,7 +62,8 @@ struct ConfigurationReloadTests {
 
     static let foundations: [(String, String)] = [
         ("  network_id: other", "p2p.network_id"), ("  auto: {enable: false}", "p2p.auto.enable"),
-        ("  loglevel: debug", "p2p.loglevel"), ("  vpn: {use: false}", "p2p.vpn.use"),
+        ("  loglevel: debug", "p2p.loglevel"), ("  publish_kubeconfig: false", "p2p.publish_kubeconfig"),
+        ("  vpn: {use: false}", "p2p.vpn.use"),
         ("  vpn: {address: 10.1.0.9/24}", "p2p.vpn.address"),
         ("  vpn: {api_address: 10.1.0.250}", "p2p.vpn.api_address"),
         ("  vpn: {env: {IFACE: tun7}}", "p2p.vpn.env.IFACE"),
@@ -136,7 +137,7 @@ struct ConfigurationReloadTests {
         }
         // A value that is added to the model has to be added to the keys, and to this count.
         let mesh = P2PConfiguration()
-        #expect(Mirror(reflecting: mesh).children.count == 15)
+        #expect(Mirror(reflecting: mesh).children.count == 16)
         #expect(Mirror(reflecting: mesh.vpn).children.count == 15)
         #expect(Mirror(reflecting: NodeConfiguration().k3s).children.count == 6)
         #expect(Mirror(reflecting: NodeConfiguration().kubeVIP).children.count == 8)

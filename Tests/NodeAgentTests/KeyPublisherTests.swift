@@ -21,20 +21,23 @@ struct KeyPublisherTests {
     }
 
     private func publication(
-        watchers: KeyPublisher.Watchers = .none, founder: Bool = true
+        watchers: KeyPublisher.Watchers = .none, founder: Bool = true, kubeconfig: String? = nil,
+        publishes: Bool = true
     ) -> KeyPublisher.Publication {
         KeyPublisher.Publication(
             peer: peer, role: founder ? "master" : "worker", isLeader: founder,
             address: VirtualAddress("10.1.0.7"),
             join: founder ? JoinFacts(epoch: 1, address: "10.1.0.7", token: "secret") : nil,
-            nodeToken: "secret",
+            nodeToken: "secret", kubeconfig: kubeconfig, publishesKubeconfig: publishes,
             watchers: watchers, ownMembers: ["me"])
     }
 
     private func apply(_ writes: [KeyPublisher.Write], to board: inout LedgerBoard) {
         for write in writes {
             _ = board.take(
-                Entry(value: LedgerText(write.value), owner: LedgerText(peer.description)), at: write.id)
+                Entry(
+                    value: LedgerText(write.value ?? ""), owner: LedgerText(peer.description),
+                    isDeleted: write.value == nil), at: write.id)
         }
     }
 
@@ -53,6 +56,34 @@ struct KeyPublisherTests {
         #expect(KairosValue.decodeString(board.stock["token-nodetoken"] ?? "") == "secret")
         #expect(
             publisher.writes(publication(), board: board, at: moment(1)).isEmpty, "nothing is written twice")
+    }
+
+    @Test(
+        "the kubeconfig is published by the founder alone, stays while it is not known, and goes where it is unwanted"
+    )
+    func kubeconfig() {
+        var publisher = KeyPublisher(uuid: "me", networkID: "kairos")
+        var board = LedgerBoard(networkID: "kairos")
+        func published() -> String? { board.stock["master-kubeconfig"].flatMap(KairosValue.decodeString) }
+        apply(publisher.writes(publication(), board: board, at: moment(0)), to: &board)
+        #expect(published() == nil)
+        apply(publisher.writes(publication(kubeconfig: "YQ"), board: board, at: moment(1)), to: &board)
+        #expect(published() == "YQ")
+        #expect(publisher.writes(publication(), board: board, at: moment(20)).isEmpty, "K3s restarts")
+        apply(publisher.writes(publication(kubeconfig: "Yg"), board: board, at: moment(21)), to: &board)
+        #expect(published() == "Yg", "a changed one replaces it")
+        var agent = KeyPublisher(uuid: "other", networkID: "kairos")
+        let others = agent.writes(
+            publication(founder: false, kubeconfig: "YQ", publishes: false), board: board, at: moment(30))
+        #expect(!others.contains { $0.id.key.string == "master-kubeconfig" })
+        apply(
+            publisher.writes(publication(kubeconfig: "Yg", publishes: false), board: board, at: moment(40)),
+            to: &board)
+        #expect(published() == nil)
+        #expect(
+            publisher.writes(publication(kubeconfig: "Yg", publishes: false), board: board, at: moment(60))
+                .isEmpty,
+            "it is deleted once")
     }
 
     @Test("an agent publishes its own keys and nothing of the server's")

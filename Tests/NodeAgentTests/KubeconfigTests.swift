@@ -29,6 +29,33 @@ struct KubeconfigTests {
         return try Kubeconfig(reading: path)
     }
 
+    @Test("stock tools find it in base64url without padding, at what leads to a server")
+    func published() throws {
+        func published(_ text: String?, at name: String?) throws -> String? {
+            let path = FileManager.default.temporaryDirectory.path + "/published-\(UUID().uuidString)"
+            defer { try? FileManager.default.removeItem(atPath: path) }
+            try text.map { try Data($0.utf8).write(to: URL(fileURLWithPath: path)) }
+            return PublishedKubeconfig.text(reading: path, serverName: name)
+        }
+        // base64.urlsafe_b64encode(b"server: https://10.1.0.2:6443\n~\xc3\xbf?\n").rstrip(b"=")
+        let known = "c2VydmVyOiBodHRwczovLzEwLjEuMC4yOjY0NDMKfsO_Pwo"
+        #expect(try published("server: https://127.0.0.1:6443\n~ÿ?\n", at: "10.1.0.2") == known)
+        #expect(try published("server: https://10.1.0.2:6443\n~ÿ?\n", at: nil) == known)
+        let named = try #require(try published(Self.text, at: "fd00::2"))
+        #expect(!named.contains("=") && !named.contains("+") && !named.contains("/"))
+        let padded =
+            named.replacing("-", with: "+").replacing("_", with: "/")
+            + String(repeating: "=", count: (4 - named.utf8.count % 4) % 4)
+        let decoded = try #require(Data(base64Encoded: padded))
+        #expect(
+            String(decoding: decoded, as: UTF8.self)
+                == Self.text.replacing("https://127.0.0.1:6443", with: "https://[fd00::2]:6443"))
+        #expect(try published(nil, at: nil) == nil)
+        #expect(try published("no kubeconfig\n", at: nil) == nil)
+        let large = "server: https://h:1\n" + String(repeating: "#", count: PublishedKubeconfig.largest)
+        #expect(try published(large, at: nil) == nil)
+    }
+
     @Test("what a probe needs is read")
     func credentials() throws {
         let credentials = try #require(AdminCredentials(try read(Self.text)))

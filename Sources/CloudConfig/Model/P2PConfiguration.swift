@@ -1,7 +1,7 @@
 package import MeshNetwork
 
-/// The block `p2p` (contract/kairos.md §1.1), with this agent's own keys `bootstrap_peers`, `vpn.address`,
-/// `vpn.api_address` and `auto.ha.replace_after`.
+/// The block `p2p` (contract/kairos.md §1.1), with this agent's own keys `bootstrap_peers`, `publish_kubeconfig`,
+/// `vpn.address`, `vpn.api_address` and `auto.ha.replace_after`.
 package struct P2PConfiguration: Equatable, Sendable {
     /// The role that `p2p.role` forces.
     package enum Role: String, Hashable, Sendable, CaseIterable {
@@ -42,6 +42,8 @@ package struct P2PConfiguration: Equatable, Sendable {
     package var externalDatabase: SecretString?
     /// `auto.ha.replace_after`: how long a server may be away until another takes its place; nil: for ever.
     package var replaceServersAfter: Duration?
+    /// Whether the administrator's kubeconfig is in the ledger, where stock tools look for it (unset is yes).
+    package var publishesKubeconfig = true
     /// Multiaddrs of peers to dial without having discovered them: `bootstrap_peers` and then those of
     /// `EDGEVPNBOOTSTRAPPEERS`, each once.
     package var bootstrapPeers: [String] = []
@@ -81,6 +83,7 @@ package struct P2PConfiguration: Equatable, Sendable {
         logLevel = reader.choice("loglevel") ?? .debug
         minimumNodes = reader.integer("minimum_nodes", in: 1...1000, zeroIsUnset: true)
         dynamicRoles = reader.boolean("dynamic_roles") ?? false
+        publishesKubeconfig = reader.boolean("publish_kubeconfig") ?? true
         bootstrapPeers = reader.parsedList("bootstrap_peers", accepted: PeerAddress.accepted) {
             PeerAddress.isValid($0) ? $0 : nil
         }

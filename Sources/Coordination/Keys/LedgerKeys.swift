@@ -21,6 +21,8 @@ package enum LedgerKeys {
     package static let serverAddress = "ip-master"
     /// Stock: the join token.
     package static let nodeToken = "token-nodetoken"
+    /// Stock: the administrator's kubeconfig, in base64url without padding.
+    package static let kubeconfig = "master-kubeconfig"
 
     /// A member's election register.
     package static func register(of peer: PeerID, networkID: String) -> String {

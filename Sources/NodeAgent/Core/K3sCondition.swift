@@ -17,6 +17,9 @@ package struct K3sCondition: Hashable, Sendable {
     package var hasLostData: Bool
     /// The token that the running server wrote for those who join, CA pinned.
     package var token: String?
+    /// The administrator's kubeconfig as stock tools read it, of a server that is ready; nil where it is not
+    /// to be published.
+    package var kubeconfig: String?
     /// Whether K3s has ever been set up on this node.
     package var hasRun: Bool
 
@@ -24,7 +27,7 @@ package struct K3sCondition: Hashable, Sendable {
         epoch: UInt64? = nil, isServer: Bool = true, hasData: Bool? = nil, isReady: Bool = false,
         isVoter: Bool? = nil,
         isMember: Bool? = nil, hasLostData: Bool = false, token: String? = nil,
-        hasRun: Bool = false
+        kubeconfig: String? = nil, hasRun: Bool = false
     ) {
         self.epoch = epoch
         self.isServer = isServer
@@ -34,6 +37,7 @@ package struct K3sCondition: Hashable, Sendable {
         self.isMember = isMember
         self.hasLostData = hasLostData
         self.token = token
+        self.kubeconfig = kubeconfig
         self.hasRun = hasRun
     }
 }

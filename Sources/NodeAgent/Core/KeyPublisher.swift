@@ -28,13 +28,18 @@ package struct KeyPublisher: Sendable {
         package let serverAddress: String?
         /// The token for stock nodes that join.
         package let nodeToken: String?
+        /// The kubeconfig for stock tools; nil while it is not known: what was said stands.
+        package let kubeconfig: String?
+        /// Whether a kubeconfig may be in the ledger at all; one that is there is deleted if not.
+        package let publishesKubeconfig: Bool
         package let watchers: Watchers
         /// The UUIDs of nodes that decide their roles by the election and need no assignment.
         package let ownMembers: Set<String>
 
         package init(
             peer: PeerID, role: String?, isLeader: Bool, address: VirtualAddress?, join: JoinFacts?,
-            serverAddress: String? = nil, nodeToken: String?, watchers: Watchers, ownMembers: Set<String>
+            serverAddress: String? = nil, nodeToken: String?, kubeconfig: String? = nil,
+            publishesKubeconfig: Bool = true, watchers: Watchers, ownMembers: Set<String>
         ) {
             self.peer = peer
             self.role = role
@@ -43,17 +48,20 @@ package struct KeyPublisher: Sendable {
             self.join = join
             self.serverAddress = serverAddress
             self.nodeToken = nodeToken
+            self.kubeconfig = kubeconfig
+            self.publishesKubeconfig = publishesKubeconfig
             self.watchers = watchers
             self.ownMembers = ownMembers
         }
     }
 
-    /// One entry to write.
+    /// One entry to write or to delete.
     package struct Write: Hashable, Sendable {
         package let id: EntryID
-        package let value: String
+        /// nil deletes it.
+        package let value: String?
 
-        package init(id: EntryID, value: String) {
+        package init(id: EntryID, value: String?) {
             self.id = id
             self.value = value
         }
@@ -137,8 +145,8 @@ package struct KeyPublisher: Sendable {
         return board.stock[id.key.string]
     }
 
-    private func wanted(_ publication: Publication, board: LedgerBoard) -> [(id: EntryID, value: String)] {
-        var wanted: [(id: EntryID, value: String)] = []
+    private func wanted(_ publication: Publication, board: LedgerBoard) -> [(id: EntryID, value: String?)] {
+        var wanted: [(id: EntryID, value: String?)] = []
         func stock(_ key: String, _ value: String) {
             wanted.append((stockID(key), KairosValue.encode(value)))
         }
@@ -151,7 +159,11 @@ package struct KeyPublisher: Sendable {
         if let role = publication.role { stock(LedgerKeys.role(uuid: uuid), role) }
         guard publication.isLeader else { return wanted }
         stock(LedgerKeys.leader, uuid)
+        if !publication.publishesKubeconfig { wanted.append((stockID(LedgerKeys.kubeconfig), nil)) }
         if let join = publication.join {
+            if publication.publishesKubeconfig, let kubeconfig = publication.kubeconfig {
+                stock(LedgerKeys.kubeconfig, kubeconfig)
+            }
             stock(LedgerKeys.serverAddress, publication.serverAddress ?? join.address)
             if let token = publication.nodeToken { stock(LedgerKeys.nodeToken, token) }
         }

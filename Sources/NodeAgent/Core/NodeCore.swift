@@ -43,6 +43,8 @@ package struct NodeCore: Sendable {
         package let serverName: String?
         /// A join token that the user's own K3s arguments fix; nil when the founder makes one.
         package let fixedToken: String?
+        /// Whether the administrator's kubeconfig is in the ledger, for stock tools (`p2p.publish_kubeconfig`).
+        package let publishesKubeconfig: Bool
         /// Coordinate and configure K3s at all; false when nothing in the cloud-config asks for it.
         package let runsK3s: Bool
 
@@ -51,8 +53,9 @@ package struct NodeCore: Sendable {
             forcedRole: ForcedRole?, highAvailability: Bool, additionalServers: Int = 0,
             replacesServersAfter: Duration? = nil, freesRolesAfter: Duration? = nil,
             apiAddress: VirtualAddress?, addressing: NodeAddressing = .vpn, serverName: String? = nil,
-            fixedToken: String?, runsK3s: Bool
+            fixedToken: String?, publishesKubeconfig: Bool = true, runsK3s: Bool
         ) {
+            self.publishesKubeconfig = publishesKubeconfig
             self.addressing = addressing
             self.serverName = serverName
             self.identity = identity
@@ -409,7 +412,8 @@ package struct NodeCore: Sendable {
             if !isDeparting { release(at: moment.instant, &effects) }
         } else {
             for write in publisher.writes(publication(at: moment.wall), board: board, at: moment) {
-                effects.append(.put(write.id, value: write.value, above: 0))
+                effects.append(
+                    write.value.map { .put(write.id, value: $0, above: 0) } ?? .delete(write.id))
             }
         }
         reservedSince =
@@ -610,7 +614,8 @@ package struct NodeCore: Sendable {
             peer: localPeer, role: plan.role?.stockName(highAvailability: configuration.highAvailability),
             isLeader: isLeader, address: reachableAddress, join: join,
             serverAddress: configuration.serverName,
-            nodeToken: k3s.token ?? joinToken, watchers: watchers(at: now),
+            nodeToken: k3s.token ?? joinToken, kubeconfig: k3s.kubeconfig,
+            publishesKubeconfig: configuration.publishesKubeconfig, watchers: watchers(at: now),
             // Only the leader assigns roles to others.
             ownMembers: isLeader ? Set(election.members.values.map(\.uuid)) : [])
     }

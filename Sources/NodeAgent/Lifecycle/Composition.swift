@@ -38,6 +38,8 @@ struct Composition: Sendable {
     private let reporter: StatusReporter
     private let watcher: ConfigurationWatcher
     private let interface: String
+    /// Makes what stock tools find of K3s' kubeconfig; nil where it is not published, or there is none.
+    private let publishedKubeconfig: @Sendable () -> String?
 
     // MARK: making
 
@@ -187,7 +189,12 @@ struct Composition: Sendable {
             stopsK3s: supervision == .childProcess,
             disk: disk,
             api: api,
-            reporter: reporter, watcher: watcher, interface: settings.interface)
+            reporter: reporter, watcher: watcher, interface: settings.interface,
+            publishedKubeconfig: {
+                guard settings.publishesKubeconfig, settings.runsK3s else { return nil }
+                return PublishedKubeconfig.text(
+                    reading: layout.kubeconfig, serverName: settings.serverName)
+            })
     }
 
     /// Has a node that runs go on with another configuration. Each part takes what it depends on.
@@ -342,7 +349,7 @@ struct Composition: Sendable {
                 freesRolesAfter: settings.freesRolesAfter,
                 apiAddress: settings.apiAddress, addressing: settings.addressing,
                 serverName: settings.kubeVIP?.address, fixedToken: settings.fixedToken,
-                runsK3s: settings.runsK3s),
+                publishesKubeconfig: settings.publishesKubeconfig, runsK3s: settings.runsK3s),
             claim: claim, election: election, joinToken: joinToken, k3s: k3s)
     }
 
@@ -412,6 +419,7 @@ struct Composition: Sendable {
                                 isReady: report.isReady, isVoter: report.isVoter,
                                 isMember: report.isMember, hasLostData: report.hasLostData,
                                 token: report.hasNodeToken ? disk.serverToken : nil,
+                                kubeconfig: report.isReady ? publishedKubeconfig() : nil,
                                 hasRun: report.isReady || report.hasNodeToken))
                         lease.setWantsRestart(report.needsTurn) { k3s.setRestartPermitted($0) }
                     }

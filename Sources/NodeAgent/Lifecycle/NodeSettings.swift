@@ -37,6 +37,8 @@ package struct NodeSettings: Sendable {
     package let userSettings: UserSettings
     package let externalDatastore: String?
     package let fixedToken: String?
+    /// Whether the administrator's kubeconfig is in the ledger, for stock tools.
+    package let publishesKubeconfig: Bool
     /// What the cloud-config asks for and this version does not do, as warnings.
     package let unused: [String]
 
@@ -68,6 +70,7 @@ package struct NodeSettings: Sendable {
         addressing = p2p.vpn.carriesKubernetes ? .vpn : p2p.vpn.createsInterface ? .besideVPN : .host
         hostInterface = configuration.kubeVIP.interface
         multicastDNS = p2p.vpn.multicastDNS
+        publishesKubeconfig = p2p.publishesKubeconfig
         externalDatastore = p2p.externalDatabase?.revealed
         do throws(AddressError) {
             claim = try Self.claim(of: p2p)
@@ -100,6 +103,9 @@ package struct NodeSettings: Sendable {
 
     /// The address of the VPN that always leads to a server; nil without a VPN.
     var apiAddress: VirtualAddress? { addressing.hasVPN ? claim.apiAddress : nil }
+
+    /// What always leads to a server, for those who are no nodes; nil where nothing does.
+    var serverName: String? { kubeVIP?.address ?? apiAddress?.description }
 
     /// What of it may change while the node runs, as far as decisions depend on it.
     var live: NodeCore.LiveSettings {

@@ -81,6 +81,7 @@ struct ConfigurationKey: Sendable {
         .open("p2p.loglevel", .restart) {
             $0.positions["p2p.loglevel"] == nil ? nil : $0.mesh.logLevel.rawValue
         },
+        .open("p2p.publish_kubeconfig", .restart) { $0.mesh.publishesKubeconfig },
         .open("p2p.vpn.create", .restart) { $0.mesh.vpn.create },
         .open("p2p.vpn.use", .restart) { $0.mesh.vpn.use },
         // Where K3s joins, and which address is the node's, outside the VPN.
