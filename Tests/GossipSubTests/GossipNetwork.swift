@@ -11,6 +11,9 @@ struct GossipNetwork {
         let identity: Identity
         var delivered: [(topic: Topic?, data: [UInt8], id: MessageID, at: Instant)] = []
         var sent = 0
+        /// Bytes of frames, and copies of messages.
+        var sentBytes = 0
+        var copies = 0
         var resets: [PeerID] = []
         var verdict = Router.Verdict.accept
     }
@@ -29,6 +32,8 @@ struct GossipNetwork {
     var now = Instant.zero
     var generator: SeededGenerator
     var loss = 0.0
+    /// Whether the nodes are our own.
+    var asks = false
     var duplication = 0.0
     var delay: ClosedRange<Duration> = .milliseconds(1) ... .milliseconds(20)
     private var links: Set<[Int]> = []
@@ -58,6 +63,10 @@ struct GossipNetwork {
         guard first != second, links.insert([min(first, second), max(first, second)]).inserted else { return }
         feed(.peerConnected(peer(second), .outbound, isDirect: false), to: first)
         feed(.peerConnected(peer(first), .inbound, isDirect: false), to: second)
+        if asks {
+            feed(.peerAsks(peer(second), true), to: first)
+            feed(.peerAsks(peer(first), true), to: second)
+        }
         feed(.streamOpened(peer(second)), to: first)
         feed(.streamOpened(peer(first)), to: second)
     }
@@ -88,6 +97,8 @@ struct GossipNetwork {
             switch effect {
             case .send(let rpc, let peer):
                 nodes[index].sent += 1
+                nodes[index].sentBytes += rpc.encoded.count
+                nodes[index].copies += rpc.messages.count
                 guard let target = indices[peer] else { continue }
                 let isLossy = !rpc.messages.isEmpty || !rpc.ihave.isEmpty || !rpc.iwant.isEmpty
                 let lost = isLossy && Double.random(in: 0..<1, using: &generator) < loss

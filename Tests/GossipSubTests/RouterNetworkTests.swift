@@ -24,6 +24,102 @@ struct RouterNetworkTests {
         }
     }
 
+    /// A network as the overlay makes it: four rings, so eight neighbours.
+    private func rings(_ count: Int, seed: UInt64, asks: Bool) -> GossipNetwork {
+        var network = GossipNetwork(seed: seed)
+        network.asks = asks
+        network.delay = .milliseconds(1) ... .milliseconds(3)
+        for _ in 0..<count { _ = network.addNode() }
+        for _ in 0..<4 {
+            let ring = (0..<count).shuffled(using: &network.generator)
+            for place in 0..<count { network.connect(ring[place], ring[(place + 1) % count]) }
+        }
+        network.run(for: .seconds(90))
+        return network
+    }
+
+    @Test("among our own nodes a message costs each about one copy, and is everywhere within half a second")
+    func announcements() throws {
+        let seed = UInt64.random(in: 0 ... .max)
+        var cost: [Bool: (copies: Double, bytes: Double)] = [:]
+        for asks in [false, true] {
+            var network = rings(48, seed: seed, asks: asks)
+            let before = network.nodes.map { ($0.copies, $0.sentBytes) }
+            let sentAt = network.now
+            for index in 0..<8 { network.publish([UInt8](repeating: UInt8(index), count: 1000), from: index) }
+            network.run(for: .seconds(20))
+            for (index, node) in network.nodes.enumerated() {
+                #expect(node.delivered.count == (index < 8 ? 7 : 8), "seed \(seed), node \(index)")
+                let last = node.delivered.map(\.at).max() ?? sentAt
+                #expect(last - sentAt < .milliseconds(500), "seed \(seed), node \(index)")
+            }
+            let copies = zip(network.nodes, before).map { $0.copies - $1.0 }.reduce(0, +)
+            let bytes = zip(network.nodes, before).map { $0.sentBytes - $1.1 }.reduce(0, +)
+            cost[asks] = (Double(copies) / 48 / 8, Double(bytes) / 48 / 8)
+        }
+        let (flooded, told) = (try #require(cost[false]), try #require(cost[true]))
+        print("a message of 1,000 bytes costs a node, passed on: \(flooded), told of: \(told)")
+        #expect(told.copies < 1.6, "seed \(seed): \(told.copies) copies a node")
+        #expect(told.bytes * 3 < flooded.bytes, "seed \(seed): \(told.bytes) of \(flooded.bytes) bytes")
+    }
+
+    @Test(
+        "whom a node asked in vain it asks no more, and the next holder of the message at once or in a second"
+    )
+    func nextHolder() throws {
+        for leaves in [true, false] {
+            var bench = RouterBench()
+            let holders = (0..<3).map { _ in bench.connect() }
+            for holder in holders { bench.feed(.peerAsks(holder.peerID, true)) }
+            var author = MessageAuthor(identity: .generate())
+            let message = author.message(
+                topic: RouterBench.topic, data: [UInt8](repeating: 1, count: 600), at: UnixTime(seconds: 1))
+            bench.sent = [:]
+            for holder in holders {
+                bench.say(holder) { $0.ihave = [.init(topic: RouterBench.topic, ids: [message.id])] }
+            }
+            func asked(_ peer: Identity) -> Int {
+                bench.sent[peer.peerID, default: []].filter { $0.iwant == [message.id] }.count
+            }
+            #expect(holders.map(asked) == [1, 0, 0])
+            if leaves {
+                bench.feed(.peerDisconnected(holders[0].peerID))
+            } else {
+                bench.advance(.milliseconds(999))
+                #expect(holders.map(asked) == [1, 0, 0])
+                bench.advance(.milliseconds(1))
+            }
+            #expect(holders.map(asked) == [1, 1, 0])
+            bench.advance(.seconds(1))
+            #expect(holders.map(asked) == [1, 1, 1])
+            bench.say(holders[2]) { $0.messages = [message] }
+            #expect(bench.delivered.count == 1)
+            // Nobody is told of what it told us, and the node is idle in the end.
+            bench.advance(.seconds(20))
+            #expect(bench.sent.values.joined().allSatisfy { $0.ihave.isEmpty && $0.messages.isEmpty })
+            #expect(bench.router.nextDeadline == nil)
+        }
+    }
+
+    @Test("gossip repairs what is lost among our own nodes too", arguments: 1...6 as ClosedRange<UInt64>)
+    func lossAmongOwn(seed: UInt64) throws {
+        var network = GossipNetwork(seed: seed)
+        network.asks = true
+        network.loss = 0.2
+        network.duplication = 0.2
+        network.delay = .milliseconds(1) ... .milliseconds(400)
+        for _ in 0..<20 { _ = network.addNode() }
+        for index in 0..<20 { for step in [1, 3, 4, 7] { network.connect(index, (index + step) % 20) } }
+        network.run(for: .seconds(3))
+        for round in 0..<20 {
+            network.publish([UInt8](repeating: UInt8(round), count: 500), from: round)
+            network.run(for: .milliseconds(300))
+        }
+        network.run(for: .seconds(15))
+        let missing = network.nodes.map { 19 - $0.delivered.count }.reduce(0, +)
+        #expect(missing == 0, "seed \(seed)")
+    }
+
     @Test("gossip repairs what is lost, and duplicates are delivered once")
     func loss() throws {
         for _ in 0..<3 {

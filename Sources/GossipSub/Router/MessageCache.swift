@@ -48,11 +48,11 @@ struct MessageCache: Sendable {
         return entry.message
     }
 
-    /// The IDs to gossip about, newest first, by topic in a fixed order.
-    func gossip() -> [(topic: Topic, ids: [MessageID])] {
+    /// The IDs to gossip about, or of the newest `windows` alone, newest first, by topic in a fixed order.
+    func gossip(windows count: Int? = nil) -> [(topic: Topic, ids: [MessageID])] {
         var order: [Topic] = []
         var ids: [Topic: [MessageID]] = [:]
-        for id in windows.prefix(gossipWindows).joined() {
+        for id in windows.prefix(count ?? gossipWindows).joined() {
             guard let topic = entries[id]?.topic else { continue }
             if ids[topic] == nil { order.append(topic) }
             ids[topic, default: []].append(id)

@@ -11,6 +11,17 @@ package struct Parameters: Hashable, Sendable {
     /// How many peers outside the mesh hear of new messages at least.
     package var degreeLazy = 6
     package var gossipFactor = 0.25
+    /// To how many of our own nodes an own message goes at once, and one that is passed on; the others are
+    /// told of it.
+    package var degreePublish = 3
+    package var degreeForward = 1
+    /// How long after a message came the others are told of it.
+    package var shortestAnnouncement = Duration.milliseconds(10)
+    package var longestAnnouncement = Duration.milliseconds(80)
+    /// A message of up to so many bytes is sent at once: to tell of it takes as much.
+    package var smallMessage = 256
+    /// Messages that wait to be announced to one peer; what exceeds them is sent at once.
+    package var maximumAnnounced = 1024
     package var heartbeat = Duration.seconds(1)
     package var firstHeartbeat = Duration.milliseconds(100)
     /// Heartbeats that a message stays in the cache, and in which it is gossiped about.
@@ -23,7 +34,9 @@ package struct Parameters: Hashable, Sendable {
     /// A peer cannot keep us away longer than this.
     package var longestBackoff = Duration.seconds(600)
     package var seenLife = Duration.seconds(120)
-    package var maximumIHavePerHeartbeat = 10
+    /// More than the ten of the specification: our own nodes announce each message once, a little after it
+    /// came, and not once a second.
+    package var maximumIHavePerHeartbeat = 128
     package var maximumIDsAskedPerHeartbeat = 5000
     /// Before another peer is asked for a message that one peer owes.
     package var wantRetry = Duration.seconds(1)
@@ -68,6 +81,8 @@ package struct Counters: Hashable, Sendable {
     package var published = 0
     package var delivered = 0
     package var forwarded = 0
+    /// Messages that a peer was told of before the heartbeat.
+    package var announced = 0
     package var duplicates = 0
     /// Messages without a valid signature, or rejected by the application.
     package var invalid = 0

@@ -8,6 +8,8 @@ struct PeerState: Sendable {
     let direction: ConnectionDirection
     /// Pinned by the user: always served, never in a mesh (contract/wire.md I.9).
     var isDirect: Bool
+    /// Whether it is one of our own nodes: told of messages, it asks for what it lacks.
+    var asks = false
     /// Whether our stream to the peer is open.
     var isOpen = false
     /// What the peer is subscribed to.

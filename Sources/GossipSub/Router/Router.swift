@@ -8,6 +8,7 @@ package import Timing
 ///
 /// Every subscribed topic has a mesh of about six peers that get each message at once. Own messages
 /// go to every subscriber. Peers outside the mesh are told what there is and ask for what they missed.
+/// Our own nodes get a few messages at once and are told of the rest (`RouterAnnouncements.swift`).
 ///
 /// Where this differs from the specification, and why:
 /// - The heartbeat runs only while it has something to do: messages to gossip about, a mesh to
@@ -21,6 +22,8 @@ package struct Router: Sendable {
         /// A peer is connected that speaks the protocol. A direct peer is one the user pinned.
         case peerConnected(PeerID, ConnectionDirection, isDirect: Bool)
         case peerDisconnected(PeerID)
+        /// Whether the peer is one of our own nodes, which may be told of messages instead of getting them.
+        case peerAsks(PeerID, Bool)
         /// Our stream to the peer is open: what we subscribe to is told, and sending may begin.
         case streamOpened(PeerID)
         /// Our stream to the peer is gone.
@@ -78,6 +81,8 @@ package struct Router: Sendable {
         let message: GossipMessage
         let topic: Topic
         let relay: PeerID
+        /// Others that are known to have it.
+        let holders: Set<PeerID>
         let expires: Instant
     }
 
@@ -92,8 +97,12 @@ package struct Router: Sendable {
     var cache: MessageCache
     var pending: OrderedDictionary<MessageID, Pending> = [:]
     var pendingBytes = 0
-    /// Messages that some peer was asked for, and until when that one has time.
-    var wanted: [MessageID: Instant] = [:]
+    /// Messages that some peer was asked for.
+    var wanted: [MessageID: Want] = [:]
+    /// When the first of these is to be asked of another; nil when nothing is.
+    var wantDue: Instant?
+    /// What peers are to be told of.
+    var announcements: OrderedDictionary<PeerID, Announcement> = [:]
     /// When it was last looked through because it was full.
     var wantedChecked = Instant.zero
     var lastHeartbeat: Instant
@@ -116,7 +125,7 @@ package struct Router: Sendable {
 
     /// When the next tick is wanted; nil when there is nothing to do until something happens.
     package var nextDeadline: Instant? {
-        [heartbeatDue, pending.values.first?.expires].compactMap { $0 }.min()
+        [heartbeatDue, pending.values.first?.expires, announcementDeadline].compactMap { $0 }.min()
     }
 
     /// The topics subscribed to.
@@ -141,6 +150,7 @@ package struct Router: Sendable {
         case .peerConnected(let peer, let direction, let isDirect):
             connect(peer, direction, isDirect: isDirect, at: now)
         case .peerDisconnected(let peer): disconnect(peer, at: now)
+        case .peerAsks(let peer, let asks): peers[peer]?.asks = asks
         case .streamOpened(let peer): open(peer, at: now)
         case .streamClosed(let peer): close(peer, at: now)
         case .peerRestarted(let peer): restart(peer, at: now)
@@ -163,6 +173,7 @@ package struct Router: Sendable {
             pendingBytes -= first.message.encoded.count
             pending.removeFirst()
         }
+        performAnnouncements(at: now)
         if let due = heartbeatDue, due <= now { heartbeat(at: now) }
     }
 
@@ -181,6 +192,7 @@ package struct Router: Sendable {
     private mutating func disconnect(_ peer: PeerID, at now: Instant) {
         guard peers.removeValue(forKey: peer) != nil else { return }
         leaveMeshes(peer, at: now)
+        forgetAnnouncements(of: peer, at: now)
     }
 
     private mutating func open(_ peer: PeerID, at now: Instant) {
@@ -198,6 +210,7 @@ package struct Router: Sendable {
     private mutating func close(_ peer: PeerID, at now: Instant) {
         // The mesh stays: the stream is about to be opened again, and the peer still sends to us.
         peers[peer]?.closeStream()
+        announcements[peer] = nil
     }
 
     private mutating func restart(_ peer: PeerID, at now: Instant) {

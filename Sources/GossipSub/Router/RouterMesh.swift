@@ -45,12 +45,12 @@ extension Router {
         lastHeartbeat = now
         counters.heartbeats += 1
         expireBackoffs(at: now)
-        wanted = wanted.filter { $0.value > now }
         for topic in topics.keys {
             trimMesh(of: topic, at: now)
             repairMesh(of: topic, at: now)
         }
-        for (topic, ids) in cache.gossip() { gossip(ids, in: topic) }
+        let newest = Set(cache.gossip(windows: 1).flatMap(\.ids))
+        for (topic, ids) in cache.gossip() { gossip(ids, newest: newest, in: topic) }
         cache.shift()
         if !cache.isEmpty { wantHeartbeat(at: now + parameters.heartbeat) }
     }
@@ -95,18 +95,22 @@ extension Router {
     }
 
     /// Tells some of the subscribers outside the mesh what there is.
-    private mutating func gossip(_ ids: [MessageID], in topic: Topic) {
+    private mutating func gossip(_ ids: [MessageID], newest: Set<MessageID>, in topic: Topic) {
         let mesh = topics[topic]?.mesh ?? []
         let others = peers.compactMap { peer, state in
             state.isOpen && !state.isDirect && state.topics.contains(topic) && !mesh.contains(peer)
                 ? peer : nil
         }
         let share = Int((Double(others.count) * parameters.gossipFactor).rounded())
-        var rpc = RPC()
         // Each ID takes up to 131 bytes, and the whole must fit into a frame.
         let most = min(parameters.maximumIDsAskedPerHeartbeat, parameters.maximumMessageSize / 160)
-        rpc.ihave = [RPC.IHave(topic: topic, ids: Array(ids.shuffled(using: &generator).prefix(most)))]
+        let shuffled = ids.shuffled(using: &generator)
         for peer in others.shuffled(using: &generator).prefix(max(parameters.degreeLazy, share)) {
+            // One of ours, told once, remembers whom it may ask.
+            let told = peers[peer]?.asks ?? false ? shuffled.filter { newest.contains($0) } : shuffled
+            guard !told.isEmpty else { continue }
+            var rpc = RPC()
+            rpc.ihave = [RPC.IHave(topic: topic, ids: Array(told.prefix(most)))]
             send(rpc, to: peer)
         }
     }

@@ -56,9 +56,9 @@ extension Router {
         guard seen.insert(id, at: now) else { return }
         counters.published += 1
         remember(message, id, topic, at: now)
-        var rpc = RPC()
-        rpc.messages = [message]
-        for (peer, state) in peers where state.topics.contains(topic) { send(rpc, to: peer) }
+        let receivers = peers.filter { $0.value.topics.contains(topic) }.keys
+        _ = spread(
+            message, id, topic, to: Array(receivers), eager: parameters.degreePublish, at: now)
     }
 
     /// What fits into a frame together with its own tag and length.
@@ -77,6 +77,7 @@ extension Router {
             message.from.map({ !$0.elementsEqual(localPeer.bytes) }) ?? false
         else { return }
         guard !seen.contains(id, at: now) else {
+            knows(peer, id)
             counters.duplicates += 1
             return
         }
@@ -92,16 +93,16 @@ extension Router {
             return
         }
         _ = seen.insert(id, at: now)
-        wanted[id] = nil
+        let holders = holders(of: id)
         counters.delivered += 1
         effects.append(.deliver(message, id, relay: peer))
         if state.validates {
             hold(
                 Pending(
-                    message: message, topic: topic, relay: peer, expires: now + parameters.verdictTimeout), id
-            )
+                    message: message, topic: topic, relay: peer, holders: holders,
+                    expires: now + parameters.verdictTimeout), id)
         } else {
-            forward(message, id, topic, relay: peer, at: now)
+            forward(message, id, topic, holders: holders.union([peer]), at: now)
         }
     }
 
@@ -118,7 +119,9 @@ extension Router {
         guard let entry = pending.removeValue(forKey: id) else { return }
         pendingBytes -= entry.message.encoded.count
         switch verdict {
-        case .accept: forward(entry.message, id, entry.topic, relay: entry.relay, at: now)
+        case .accept:
+            forward(
+                entry.message, id, entry.topic, holders: entry.holders.union([entry.relay]), at: now)
         case .ignore: break
         case .reject: blame(entry.relay, at: now)
         }
@@ -130,19 +133,19 @@ extension Router {
         peers[peer]?.ignoredUntil = now + parameters.ignoreTime
     }
 
-    /// Passes a message on to the mesh and to direct peers, except to its relay and its author.
+    /// Passes a message on to the mesh and to direct peers, except to those that have it and its author.
     private mutating func forward(
-        _ message: GossipMessage, _ id: MessageID, _ topic: Topic, relay: PeerID, at now: Instant
+        _ message: GossipMessage, _ id: MessageID, _ topic: Topic, holders: Set<PeerID>, at now: Instant
     ) {
         remember(message, id, topic, at: now)
         guard let mesh = topics[topic]?.mesh else { return }
         let author = message.author
-        var rpc = RPC()
-        rpc.messages = [message]
-        for (peer, state) in peers where peer != relay && peer != author {
-            guard mesh.contains(peer) || state.isDirect && state.topics.contains(topic) else { continue }
-            if send(rpc, to: peer) { counters.forwarded += 1 }
-        }
+        let receivers = peers.filter { peer, state in
+            !holders.contains(peer) && peer != author
+                && (mesh.contains(peer) || state.isDirect && state.topics.contains(topic))
+        }.keys
+        counters.forwarded += spread(
+            message, id, topic, to: Array(receivers), eager: parameters.degreeForward, at: now)
     }
 
     // MARK: Gossip
@@ -156,10 +159,11 @@ extension Router {
         for list in ihave where topics[list.topic] != nil {
             for id in list.ids {
                 guard room > 0 else { break }
-                guard !seen.contains(id, at: now), pending[id] == nil, mayAsk(for: id, at: now) else {
+                guard !seen.contains(id, at: now), pending[id] == nil else {
+                    knows(peer, id)
                     continue
                 }
-                wanted[id] = now + parameters.wantRetry
+                guard mayAsk(peer, for: id, at: now) else { continue }
                 rpc.iwant.append(id)
                 room -= 1
             }
@@ -169,16 +173,6 @@ extension Router {
         send(rpc, to: peer)
     }
 
-    /// Whether nobody has been asked for the message lately, and there is room to remember it.
-    private mutating func mayAsk(for id: MessageID, at now: Instant) -> Bool {
-        if let until = wanted[id] { return until <= now }
-        if wanted.count >= parameters.maximumWanted, now >= wantedChecked + parameters.wantRetry {
-            wantedChecked = now
-            wanted = wanted.filter { $0.value > now }
-        }
-        return wanted.count < parameters.maximumWanted
-    }
-
     private mutating func serve(_ ids: [MessageID], to peer: PeerID) {
         guard let state = peers[peer], state.isOpen else { return }
         var rpc = RPC()
@@ -186,6 +180,7 @@ extension Router {
         for id in ids.prefix(max(parameters.maximumIDsAskedPerHeartbeat - state.idsRequested, 0)) {
             // A full queue would waste what the cache lets the peer have.
             guard let queue = peers[peer]?.queue, queue.count < parameters.outboundQueue else { break }
+            knows(peer, id)
             guard let message = cache.serve(id, to: peer) else { continue }
             if !rpc.messages.isEmpty, size + message.encoded.count + 12 > parameters.maximumMessageSize {
                 send(rpc, to: peer)

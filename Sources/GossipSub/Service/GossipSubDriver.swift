@@ -180,6 +180,7 @@ final class GossipSubDriver {
         case .peerIdentified(let peer, let information):
             let speaks = information.protocols.contains(GossipSubService.protocolID)
             feed(keeper: .peerIdentified(peer, speaks: speaks, keepsRouter: information.isKairosNode))
+            feed(.peerAsks(peer, information.isKairosNode))
         case .peerDisconnected(let peer):
             connected[peer] = nil
             forget(peer)
