@@ -2,6 +2,7 @@
 #include "CProcess.h"
 
 #include <link.h>
+#include <malloc.h>
 #include <stdint.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -27,3 +28,5 @@ size_t cprocess_release_program_pages(void) {
     dl_iterate_phdr(release_segments, &released);
     return released;
 }
+
+int cprocess_trim_heap(void) { return malloc_trim(0); }

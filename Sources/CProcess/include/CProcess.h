@@ -33,3 +33,6 @@ void cprocess_name_thread(const char *name);
 // Gives back the memory of code and constants that only the start needed: the pages stay in the page
 // cache and come back by themselves where they are used again. Returns the bytes looked at.
 size_t cprocess_release_program_pages(void);
+
+// Gives back whole pages of the heaps of all threads that hold nothing. Returns 1 when there were any.
+int cprocess_trim_heap(void);

@@ -433,24 +433,19 @@ struct Composition: Sendable {
         }
     }
 
-    /// How long after the start its code is given back.
-    private static let startSeconds: UInt64 = 10
-
     /// Tells systemd that the node is up, then that it is alive for as long as its loop answers.
     private func keepWatchdog() async {
         ServiceNotification.ready(status: "joining the mesh")
         let interval = ServiceNotification.watchdogInterval.map { $0 / 3 } ?? .seconds(15)
         var said = ""
-        var hasReleasedStart = false
+        var housekeeping = MemoryHousekeeping()
         while !Task.isCancelled {
             // The status asks the control loop: a loop that hangs lets the watchdog bite.
             let document = await reporter.status()
             ServiceNotification.alive()
-            if !hasReleasedStart, document.node.uptimeSeconds >= Self.startSeconds {
-                // Half of the resident memory is code that only starting runs: 39 of 44 MiB were file
-                // pages, 5 the process's own.
-                hasReleasedStart = true
+            if housekeeping.isDue(uptime: document.node.uptimeSeconds) {
                 _ = cprocess_release_program_pages()
+                _ = cprocess_trim_heap()
             }
             let line =
                 document.waiting.first.map { "waiting for \($0.what)" }
