@@ -2,9 +2,12 @@
 
     plot.py bars FILE.svg TITLE FIGURES.json KEY       medians of KEY by peer, from `scripts/bench vpn -o`
     plot.py lines FILE.svg TITLE FIGURES.json KEY…     medians of each KEY by nodes, from `scripts/bench mesh -o`
+    plot.py log FILE.svg TITLE KEY NAME=FIGURES.json…  medians of KEY by nodes, a line for each file, on a scale of
+                                                       powers of ten
 """
 
 import json
+import math
 import statistics
 import sys
 from xml.sax.saxutils import escape
@@ -43,13 +46,32 @@ class Canvas:
             self.parts += [line, text(LEFT - 6, y + 4, number(value), "end")]
 
     def y(self, value):
-        return HEIGHT - BOTTOM - (HEIGHT - BOTTOM - TOP) * value / self.top
+        return self.at(value / self.top)
+
+    def at(self, share):
+        return HEIGHT - BOTTOM - (HEIGHT - BOTTOM - TOP) * share
 
     def save(self, path):
         head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" font-family="sans-serif" fill="{INK}">'
         ground = f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#ffffff"/>'
         with open(path, "w", encoding="utf-8") as file:
             file.write("\n".join([head, ground, *self.parts, "</svg>"]) + "\n")
+
+
+class LogCanvas(Canvas):
+    """One with a line for each power of ten, from that below `bottom` to that above `top`."""
+
+    def __init__(self, title, bottom, top):
+        self.low = math.floor(math.log10(bottom))
+        self.high = max(math.ceil(math.log10(top)), self.low + 1)
+        self.parts = [text(WIDTH / 2, 22, title, size=15)]
+        for power in range(self.low, self.high + 1):
+            y = self.y(10**power)
+            line = f'<line x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}" stroke="{FAINT}"/>'
+            self.parts += [line, text(LEFT - 6, y + 4, f"{10**power:,}", "end")]
+
+    def y(self, value):
+        return self.at((math.log10(value) - self.low) / (self.high - self.low))
 
 
 def bars(path, title, values):
@@ -68,10 +90,11 @@ def bars(path, title, values):
     canvas.save(path)
 
 
-def lines(path, title, series):
+def lines(path, title, series, powers=False):
     """{name: {x: value}}, with x on a scale of its own order: each x gets the same room."""
     places = sorted({x for points in series.values() for x in points})
-    canvas = Canvas(title, max(value for points in series.values() for value in points.values()))
+    values = [value for points in series.values() for value in points.values()]
+    canvas = LogCanvas(title, min(values), max(values)) if powers else Canvas(title, max(values))
     step = (WIDTH - LEFT - RIGHT) / len(places)
     across = {x: LEFT + step * (index + 0.5) for index, x in enumerate(places)}
     canvas.parts += [text(across[x], HEIGHT - BOTTOM + 18, f"{x} nodes") for x in places]
@@ -96,13 +119,22 @@ def grouped(runs, by, key):
     return {name: statistics.median(values) for name, values in found.items()}
 
 
+def runs_of(path):
+    with open(path, encoding="utf-8") as file:
+        return json.load(file)["runs"]
+
+
 def main(arguments):
-    if len(arguments) < 5 or arguments[0] not in ("bars", "lines"):
+    if len(arguments) < 5 or arguments[0] not in ("bars", "lines", "log"):
         print(__doc__, file=sys.stderr)
         return 64
+    if arguments[0] == "log":
+        _, path, title, key, *sources = arguments
+        series = dict(source.split("=", 1) for source in sources)
+        lines(path, title, {name: grouped(runs_of(file), "nodes", key) for name, file in series.items()}, powers=True)
+        return 0
     kind, path, title, source, *keys = arguments
-    with open(source, encoding="utf-8") as file:
-        runs = json.load(file)["runs"]
+    runs = runs_of(source)
     if kind == "bars":
         bars(path, title, grouped(runs, "peer", keys[0]))
     else:
