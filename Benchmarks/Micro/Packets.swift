@@ -5,15 +5,17 @@ enum Packets {
     struct NoCipher: Error {}
 
     static func measurements(isQuick: Bool) throws -> [Measurement] {
-        try [("AES-256-GCM", PacketCipher.Algorithm.aes256GCM), ("ChaCha20-Poly1305", .chaCha20Poly1305)]
-            .flatMap { name, algorithm in
-                try [64, 1420].flatMap { try single(name, algorithm, bytes: $0, isQuick: isQuick) }
-                    + block(name, algorithm, isQuick: isQuick)
-            }
+        try [
+            ("AES-128-OCB", PacketCipher.Algorithm.aes128OCB), ("AES-256-GCM", .aes256GCM),
+            ("ChaCha20-Poly1305", .chaCha20Poly1305),
+        ].flatMap { name, algorithm in
+            try [64, 1420].flatMap { try single(name, algorithm, bytes: $0, isQuick: isQuick) }
+                + block(name, algorithm, isQuick: isQuick)
+        }
     }
 
     private static func pair(_ algorithm: PacketCipher.Algorithm) throws -> (PacketCipher, PacketCipher) {
-        let key = SecretBytes(copying: [UInt8](repeating: 1, count: PacketCipher.keyLength))
+        let key = SecretBytes(copying: [UInt8](repeating: 1, count: algorithm.keyLength))
         guard let sealing = PacketCipher(key: key, algorithm: algorithm, seals: true),
             let opening = PacketCipher(key: key, algorithm: algorithm, seals: false)
         else { throw NoCipher() }
@@ -55,7 +57,7 @@ enum Packets {
         func pass(_ cipher: PacketCipher, _ finish: (PacketCipher, UnsafeMutableRawPointer) -> Bool) throws {
             guard cipher.begin(counter) else { throw NoCipher() }
             for place in stride(from: 0, to: pieces * piece, by: piece) {
-                guard cipher.update(memory + place, into: memory + place, count: piece) else {
+                guard cipher.update(memory + place, into: memory + place, count: piece) == piece else {
                     throw NoCipher()
                 }
             }
@@ -66,8 +68,8 @@ enum Packets {
                 "\(name), block of 44 packets sealed and opened", bytes: pieces * piece, isQuick: isQuick
             ) {
                 counter += 1
-                try pass(sealing) { $0.finishSealing(tag: $1) }
-                try pass(opening) { $0.finishOpening(tag: $1) }
+                try pass(sealing) { $0.finishSealing(rest: $1, tag: $1) }
+                try pass(opening) { $0.finishOpening(rest: $1, tag: $1) }
             }
         ]
     }

@@ -1,3 +1,5 @@
+internal import LibP2P
+
 /// The layout of a datagram between two nodes (docs/datagrams.md):
 ///
 /// ```
@@ -46,6 +48,9 @@ enum DatagramFormat {
     static let maximumSegments = 64
     static let maximumBundle = 65_507
 
-    /// After so many messages a key is used no more; rekeying comes long before.
-    static let maximumCounter: UInt64 = 1 << 60
+    /// After so many messages a key is used no more; rekeying comes long before. OCB is bounded by 2^48 blocks of 16
+    /// bytes under a key (RFC 7253, 5), and a message has at most 4,099 of them.
+    static func maximumCounter(of algorithm: PacketCipher.Algorithm) -> UInt64 {
+        algorithm == .aes128OCB ? 1 << 35 : 1 << 60
+    }
 }

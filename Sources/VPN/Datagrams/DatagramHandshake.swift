@@ -28,6 +28,13 @@ struct DatagramHello: Hashable, Sendable {
         set { abilities = abilities & 0xf0 | newValue & 15 }
     }
 
+    /// What the answering end uses of what the opener offers and it takes itself, the fastest first; nil when there
+    /// is nothing. Bits that are not known are those of later versions.
+    static func agreed(offered: UInt8, own: UInt8) -> PacketCipher.Algorithm? {
+        [PacketCipher.Algorithm.aes128OCB, .aes256GCM, .chaCha20Poly1305]
+            .first { offered & own & $0.rawValue != 0 }
+    }
+
     /// The super-packets that the sender of the hello takes as blocks.
     var blocks: OffloadCapabilities { OffloadCapabilities(rawValue: abilities >> 4) }
 
@@ -68,12 +75,13 @@ struct DatagramKeys: Sendable {
     let fromResponder: SecretBytes
 
     /// Derives the keys (docs/datagrams.md, "Keys"): HKDF-SHA-256 of what the one-time keys share, bound to the
-    /// secure channel, both peers and both messages.
+    /// secure channel, both peers and both messages, of which the answer names the cipher.
     ///
     /// Throws `CryptoError` when the other end's key gives no secret.
     init(
         own: X25519.KeyPair, initiator: (peer: PeerID, hello: DatagramHello),
-        responder: (peer: PeerID, hello: DatagramHello), isInitiator: Bool, channelBinding: [UInt8]
+        responder: (peer: PeerID, hello: DatagramHello), isInitiator: Bool, channelBinding: [UInt8],
+        for algorithm: PacketCipher.Algorithm
     ) throws(CryptoError) {
         let remote = isInitiator ? responder.hello.publicKey : initiator.hello.publicKey
         let secret = try own.sharedSecret(with: remote)
@@ -88,9 +96,9 @@ struct DatagramKeys: Sendable {
         let salt = Crypto.sha256(transcript)
         fromInitiator = Crypto.hkdfSHA256(
             secret: secret, salt: salt, info: Array("initiator to responder".utf8),
-            count: PacketCipher.keyLength)
+            count: algorithm.keyLength)
         fromResponder = Crypto.hkdfSHA256(
             secret: secret, salt: salt, info: Array("responder to initiator".utf8),
-            count: PacketCipher.keyLength)
+            count: algorithm.keyLength)
     }
 }

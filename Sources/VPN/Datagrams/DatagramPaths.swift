@@ -335,9 +335,12 @@ final class DatagramPaths: Sendable {
     }
 
     /// The ciphers that this machine takes: AES only where the processor computes it.
-    private static let ciphers: UInt8 =
-        (clinuxnet_has_aes() != 0 ? PacketCipher.Algorithm.aes256GCM.rawValue : 0)
-        | PacketCipher.Algorithm.chaCha20Poly1305.rawValue
+    private static let ciphers: UInt8 = {
+        let aes = clinuxnet_has_aes() != 0
+        return PacketCipher.Algorithm.allCases
+            .filter { ($0 == .chaCha20Poly1305 || aes) && $0.isAvailable }
+            .reduce(0) { $0 | $1.rawValue }
+    }()
 
     private func freeIndex() -> UInt32 {
         state.withLock { state in
@@ -377,11 +380,9 @@ final class DatagramPaths: Sendable {
         return stream.channel.eventLoop.makeCompletedFuture {
             try stream.channel.pipeline.syncOperations.addHandler(
                 DatagramHandshakeHandler(opening: nil) { [self] opening in
-                    let common = opening.ciphers & Self.ciphers
-                    let algorithm: PacketCipher.Algorithm =
-                        common & PacketCipher.Algorithm.aes256GCM.rawValue != 0
-                        ? .aes256GCM : .chaCha20Poly1305
-                    guard common & algorithm.rawValue != 0 else { return nil }
+                    guard
+                        let algorithm = DatagramHello.agreed(offered: opening.ciphers, own: Self.ciphers)
+                    else { return nil }
                     let pair = X25519.KeyPair.generate()
                     let answer = hello(ciphers: algorithm.rawValue, index: freeIndex(), pair)
                     return agree(
@@ -415,7 +416,7 @@ final class DatagramPaths: Sendable {
             let candidate = Self.endpoint(info.remoteAddress, port: remote.port), isOutside(candidate),
             let keys = try? DatagramKeys(
                 own: pair, initiator: (peers.0, initiator), responder: (peers.1, responder),
-                isInitiator: isInitiator, channelBinding: info.channelBinding),
+                isInitiator: isInitiator, channelBinding: info.channelBinding, for: algorithm),
             let session = DatagramSession(
                 peer: peer, localIndex: own.index, remoteIndex: remote.index,
                 maximumPacket: Int(min(own.mtu, remote.mtu)),

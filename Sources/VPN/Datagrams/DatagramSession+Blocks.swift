@@ -38,7 +38,7 @@ extension DatagramSession {
         let (piece, header) = (pieceLength(for: framed.count), DatagramFormat.partHeaderLength)
         let last = (framed.count + PacketCipher.tagLength - 1) / piece
         guard last < DatagramFormat.maximumParts, deviceCipher.begin(counter) else { return nil }
-        var (part, taken) = (target, 0)
+        var (part, taken, kept) = (target, 0, 0)
         for number in 0...last {
             part.storeBytes(of: remoteIndex.bigEndian, as: UInt32.self)
             part.storeBytes(of: counter.bigEndian, toByteOffset: 4, as: UInt64.self)
@@ -47,13 +47,14 @@ extension DatagramSession {
             // The tag stands first: its place is known before the end of the packet is.
             let tag = number == 0 ? PacketCipher.tagLength : 0
             let count = min(piece - tag, framed.count - taken)
-            guard deviceCipher.update(source + taken, into: part + header + tag, count: count) else {
-                return nil
-            }
+            // Only of the last piece can something be kept back: all others are whole blocks of AES.
+            guard let sealed = deviceCipher.update(source + taken, into: part + header + tag, count: count)
+            else { return nil }
+            kept = count - sealed
             taken += count
             part += header + tag + count
         }
-        guard deviceCipher.finishSealing(tag: target + header) else { return nil }
+        guard deviceCipher.finishSealing(rest: part - kept, tag: target + header) else { return nil }
         return part - target
     }
 
@@ -69,17 +70,21 @@ extension DatagramSession {
             piece > PacketCipher.tagLength,
             window.accepts(counter & ~DatagramFormat.blockFlag), openCipher.begin(counter)
         else { return nil }
-        var (source, opened) = (pieces, 0)
-        while opened < length {
-            let tag = opened == 0 ? PacketCipher.tagLength : 0
-            let size = min(piece - tag, length - opened)
-            guard openCipher.update(source + tag, into: start + opened, count: size) else { return nil }
-            opened += size
+        // The pieces of others need not be whole blocks of AES, so less may be written than was taken.
+        var (source, taken, opened) = (pieces, 0, 0)
+        while taken < length {
+            let tag = taken == 0 ? PacketCipher.tagLength : 0
+            let size = min(piece - tag, length - taken)
+            guard let written = openCipher.update(source + tag, into: start + opened, count: size) else {
+                return nil
+            }
+            opened += written
+            taken += size
             source += stride
         }
-        guard openCipher.finishOpening(tag: pieces), window.take(counter & ~DatagramFormat.blockFlag) else {
-            return nil
-        }
+        guard openCipher.finishOpening(rest: start + opened, tag: pieces),
+            window.take(counter & ~DatagramFormat.blockFlag)
+        else { return nil }
         if !hasReceived.load(ordering: .relaxed) { hasReceived.store(true, ordering: .relaxed) }
         return length
     }

@@ -52,6 +52,8 @@ final class DatagramSession: @unchecked Sendable {
     /// For probes and echoes, which come from any thread.
     private let controlCipher: Mutex<PacketCipher>
     private let counter: Atomic<UInt64>
+    /// How many messages the key may seal.
+    private let maximumCounter: UInt64
     let hasSent = Atomic<Bool>(false)
     let hasReceived = Atomic<Bool>(false)
     /// The super-packets that the peer takes as blocks.
@@ -78,14 +80,15 @@ final class DatagramSession: @unchecked Sendable {
         self.openCipher = open
         self.controlCipher = Mutex(control)
         self.counter = Atomic(firstCounter)
+        self.maximumCounter = DatagramFormat.maximumCounter(of: algorithm)
     }
 
     /// A counter that was not used before; nil when the key is used up.
     func reserveCounter() -> UInt64? {
         let value = counter.wrappingAdd(1, ordering: .relaxed).oldValue
-        if value < DatagramFormat.maximumCounter { return value }
+        if value < maximumCounter { return value }
         // Never back under the limit.
-        counter.store(DatagramFormat.maximumCounter, ordering: .relaxed)
+        counter.store(maximumCounter, ordering: .relaxed)
         return nil
     }
 

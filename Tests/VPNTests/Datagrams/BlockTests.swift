@@ -12,7 +12,9 @@ struct BlockTests {
         _ algorithm: PacketCipher.Algorithm = .aes256GCM, maximumPacket: Int = 1420,
         blocks: OffloadCapabilities = [.partialChecksum, .tcpSegmentation], firstCounter: UInt64 = 0
     ) throws -> (DatagramSession, DatagramSession) {
-        let keys = [UInt8(1), 2].map { SecretBytes(copying: [UInt8](repeating: $0, count: 32)) }
+        let keys = [UInt8(1), 2].map {
+            SecretBytes(copying: [UInt8](repeating: $0, count: algorithm.keyLength))
+        }
         let peer = Identity.generate().peerID
         func session(_ local: UInt32, _ remote: UInt32, _ send: Int) throws -> DatagramSession {
             try #require(
@@ -83,7 +85,7 @@ struct BlockTests {
 
     @Test(
         "Any length comes back as it was, in datagrams no longer than that of the largest packet",
-        arguments: [PacketCipher.Algorithm.aes256GCM, .chaCha20Poly1305], [576, 1200, 1420, 8920, 65_000])
+        arguments: PacketCipher.Algorithm.allCases, [576, 1200, 1420, 8920, 65_000])
     func anyLength(_ algorithm: PacketCipher.Algorithm, _ mtu: Int) throws {
         let (first, second) = try pair(algorithm, maximumPacket: mtu)
         let piece = first.maximumPiece
@@ -99,6 +101,28 @@ struct BlockTests {
         }
     }
 
+    @Test("Pieces that are not whole blocks of AES open as well", arguments: PacketCipher.Algorithm.allCases)
+    func unevenPieces(_ algorithm: PacketCipher.Algorithm) throws {
+        let (first, second) = try pair(algorithm)
+        for piece in [17, 25, 1001] {
+            let framed = (0..<3000).map { UInt8(truncatingIfNeeded: $0 &* 3) }
+            let parts = sealed(framed, by: first)
+            let counter = UInt64(parts[0][4..<12].reduce(0) { $0 << 8 | UInt64($1) })
+            let pieces = parts.flatMap { $0.dropFirst(16) }
+            var target = [UInt8](repeating: 0, count: DatagramFormat.maximumBlock)
+            let length = pieces.withUnsafeBytes { pieces in
+                target.withUnsafeMutableBytes { target in
+                    pieces.baseAddress.flatMap {
+                        second.openBlock(
+                            $0, stride: piece, piece: piece, count: pieces.count, counter: counter,
+                            into: target)
+                    }
+                }
+            }
+            #expect(length.map { Array(target.prefix($0)) } == framed)
+        }
+    }
+
     @Test(
         "The kernel takes the usual super-packet in one call: 47 segments, with timestamps, at an MTU of 1420"
     )
@@ -108,9 +132,11 @@ struct BlockTests {
         #expect(parts.count == 46 && parts.reduce(0) { $0 + $1.count } <= DatagramFormat.maximumBundle)
     }
 
-    @Test("A change of any byte makes the block worthless, and harms none that follow")
-    func tampered() throws {
-        let (first, second) = try pair(maximumPacket: 200)
+    @Test(
+        "A change of any byte makes the block worthless, and harms none that follow",
+        arguments: PacketCipher.Algorithm.allCases)
+    func tampered(_ algorithm: PacketCipher.Algorithm) throws {
+        let (first, second) = try pair(algorithm, maximumPacket: 200)
         let framed = (0..<600).map { UInt8(truncatingIfNeeded: $0) }
         let segment = first.pieceLength(for: 600) + 16
         let block = sealed(framed, by: first).flatMap { $0 }

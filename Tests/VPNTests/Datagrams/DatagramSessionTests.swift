@@ -7,15 +7,14 @@ import Timing
 
 @Suite("Datagrams: keys, sealing and opening")
 struct DatagramSessionTests {
-    private static let algorithms: [PacketCipher.Algorithm] = [.aes256GCM, .chaCha20Poly1305]
+    private static let algorithms = PacketCipher.Algorithm.allCases
 
     private func pair(
         _ algorithm: PacketCipher.Algorithm = .aes256GCM, firstCounter: UInt64 = 0
     ) throws -> (DatagramSession, DatagramSession) {
-        let keys = [
-            SecretBytes(copying: [UInt8](repeating: 1, count: 32)),
-            .init(copying: [UInt8](repeating: 2, count: 32)),
-        ]
+        let keys = [UInt8(1), 2].map {
+            SecretBytes(copying: [UInt8](repeating: $0, count: algorithm.keyLength))
+        }
         let peer = Identity.generate().peerID
         func session(_ local: UInt32, _ remote: UInt32, _ send: Int) throws -> DatagramSession {
             try #require(
@@ -42,13 +41,13 @@ struct DatagramSessionTests {
 
     @Test("A datagram is index, counter, and the AEAD's own output", arguments: algorithms)
     func layout(_ algorithm: PacketCipher.Algorithm) throws {
-        let (first, second) = try pair(algorithm, firstCounter: 0x0102_0304_0506)
+        let (first, second) = try pair(algorithm, firstCounter: 0x0403_0201)
         let inner: [UInt8] = [1, 16, 0, 20] + (0..<100).map { UInt8($0) }
         let datagram = sealed(inner, by: first)
-        #expect(datagram.prefix(12) == [5, 6, 7, 8, 0, 0, 1, 2, 3, 4, 5, 6])
+        #expect(datagram.prefix(12) == [5, 6, 7, 8, 0, 0, 0, 0, 4, 3, 2, 1])
         // The independent, one-shot implementation.
         let key = SecretBytes(copying: [UInt8](repeating: 1, count: 32))
-        let nonce: [UInt8] = [0, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6]
+        let nonce: [UInt8] = [0, 0, 0, 0, 0, 0, 0, 0, 4, 3, 2, 1]
         if algorithm == .aes256GCM {
             #expect(try Array(datagram[12...]) == AESGCM.seal(inner, key: key, nonce: nonce))
         }
@@ -59,10 +58,10 @@ struct DatagramSessionTests {
     }
 
     @Test(
-        "A datagram with any bit of counter, body or tag changed, cut or grown is refused, and harms none that follow"
-    )
-    func tampered() throws {
-        let (first, second) = try pair()
+        "A datagram with any bit of counter, body or tag changed, cut or grown is refused, and harms none that follow",
+        arguments: algorithms)
+    func tampered(_ algorithm: PacketCipher.Algorithm) throws {
+        let (first, second) = try pair(algorithm)
         let inner: [UInt8] = [0, 0, 0, 0] + (0..<40).map { UInt8($0) }
         let datagram = sealed(inner, by: first)
         for bit in (4 * 8)..<(datagram.count * 8) {
@@ -75,12 +74,33 @@ struct DatagramSessionTests {
         #expect(opened(datagram, by: second) == inner)
     }
 
-    @Test("A used-up key seals nothing more")
-    func usedUp() throws {
-        let (first, _) = try pair(firstCounter: DatagramFormat.maximumCounter - 1)
+    @Test("A used-up key seals nothing more", arguments: algorithms)
+    func usedUp(_ algorithm: PacketCipher.Algorithm) throws {
+        let limit = DatagramFormat.maximumCounter(of: algorithm)
+        let (first, _) = try pair(algorithm, firstCounter: limit - 1)
         #expect(!sealed([0, 0, 0, 0], by: first).isEmpty)
         #expect(sealed([0, 0, 0, 0], by: first).isEmpty)
         #expect(first.control(kind: DatagramFormat.probe, number: 1) == nil)
+    }
+
+    @Test("The longest blocks that a key of OCB may seal stay within the 2^48 blocks of RFC 7253")
+    func ocbLimit() {
+        // Each block of the message, the nonce and the tag are one use of AES.
+        let most = UInt64((DatagramFormat.maximumBlock + 15) / 16 + 2)
+        #expect(DatagramFormat.maximumCounter(of: .aes128OCB) * most <= 1 << 48)
+    }
+
+    @Test("Both ends use the fastest cipher that both have, and one of a former version too")
+    func agreement() {
+        #expect(DatagramHello.agreed(offered: 0b0111, own: 0b0111) == .aes128OCB)
+        // The former version knows of no OCB, and offers or answers AES-256-GCM.
+        #expect(DatagramHello.agreed(offered: 0b0011, own: 0b0111) == .aes256GCM)
+        #expect(DatagramHello.agreed(offered: 0b0111, own: 0b0011) == .aes256GCM)
+        #expect(DatagramHello.agreed(offered: 0b0111, own: 0b0010) == .chaCha20Poly1305)
+        #expect(DatagramHello.agreed(offered: 0b1000, own: 0b0111) == nil)
+        #expect(DatagramHello.agreed(offered: 0b1111, own: 0b0111) == .aes128OCB)
+        #expect(DatagramHello.agreed(offered: 0b0001, own: 0b0010) == nil)
+        #expect(DatagramHello.agreed(offered: 0, own: 0b0111) == nil)
     }
 
     @Test("A probe is as long as the largest packet")
@@ -120,17 +140,23 @@ struct DatagramSessionTests {
         let (alice, bob) = (Identity.generate().peerID, Identity.generate().peerID)
         let opening = DatagramHello(ciphers: 3, port: 1, mtu: 1200, index: 1, publicKey: one.publicKey)
         var answer = DatagramHello(ciphers: 1, port: 2, mtu: 1200, index: 2, publicKey: two.publicKey)
-        func derive(_ own: X25519.KeyPair, _ isInitiator: Bool, _ binding: [UInt8] = [1]) throws
-            -> DatagramKeys
-        {
+        func derive(
+            _ own: X25519.KeyPair, _ isInitiator: Bool, _ binding: [UInt8] = [1],
+            for algorithm: PacketCipher.Algorithm = .aes256GCM
+        ) throws -> DatagramKeys {
             try DatagramKeys(
                 own: own, initiator: (alice, opening), responder: (bob, answer), isInitiator: isInitiator,
-                channelBinding: binding)
+                channelBinding: binding, for: algorithm)
         }
         let keys = try derive(one, true)
         let same = try derive(two, false)
         #expect(keys.fromInitiator == same.fromInitiator && keys.fromResponder == same.fromResponder)
         #expect(keys.fromInitiator != keys.fromResponder)
+        for algorithm in Self.algorithms {
+            let keys = try derive(one, true, for: algorithm)
+            #expect(keys.fromInitiator.count == algorithm.keyLength)
+            #expect(keys.fromResponder.count == algorithm.keyLength)
+        }
         #expect(try derive(one, true, [2]).fromInitiator != keys.fromInitiator)
         answer.ciphers = 2
         #expect(try derive(one, true).fromInitiator != keys.fromInitiator)
