@@ -140,14 +140,17 @@ long clinuxnet_udp_receive(int fd, void *bytes, size_t capacity, struct clinuxne
     return count;
 }
 
-int clinuxnet_wait_readable(int fd, int wake_fd) {
-    struct pollfd descriptors[2] = {{.fd = fd, .events = POLLIN}, {.fd = wake_fd, .events = POLLIN}};
-    poll(descriptors, 2, -1);
-    if (descriptors[1].revents == 0) return 0;
-    uint64_t count;
-    ssize_t ignored = read(wake_fd, &count, sizeof count);
-    (void)ignored;
-    return 1;
+int clinuxnet_wait_readable(int first, int second, int wake_fd) {
+    struct pollfd descriptors[3] = {
+        {.fd = first, .events = POLLIN}, {.fd = second, .events = POLLIN}, {.fd = wake_fd, .events = POLLIN}};
+    // Errors count as readable: reading tells which.
+    if (poll(descriptors, 3, -1) <= 0) return 0;
+    if (descriptors[2].revents != 0) {
+        uint64_t count;
+        ssize_t ignored = read(wake_fd, &count, sizeof count);
+        (void)ignored;
+    }
+    return (descriptors[0].revents != 0) | (descriptors[1].revents != 0) << 1;
 }
 
 int clinuxnet_has_aes(void) {

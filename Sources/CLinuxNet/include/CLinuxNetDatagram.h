@@ -31,8 +31,9 @@ long clinuxnet_udp_send(int fd, const struct clinuxnet_endpoint *to, const void 
 // for the last. Returns the count of bytes.
 long clinuxnet_udp_receive(int fd, void *bytes, size_t capacity, struct clinuxnet_endpoint *from, uint16_t *segment);
 
-// Waits until `fd` or `wake_fd` can be read. Returns 1 when `wake_fd` was written to, which is read then.
-int clinuxnet_wait_readable(int fd, int wake_fd);
+// Waits until `first`, `second` (-1: none) or `wake_fd` can be read. Returns 1 if `first` can be read, plus 2 if
+// `second` can. What was written to `wake_fd` is taken out of it.
+int clinuxnet_wait_readable(int first, int second, int wake_fd);
 
 // Whether the processor computes AES itself.
 int clinuxnet_has_aes(void);

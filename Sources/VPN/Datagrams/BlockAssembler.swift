@@ -2,7 +2,7 @@ internal import LibP2P
 
 /// Puts the parts of blocks together that do not come all at once and in order: in the kernel's bundles when the
 /// network card gives them so, or after another way through the network. Bounded: a few blocks at a time, the one
-/// that has waited longest gives way. Belongs to the thread that reads the socket.
+/// that has waited longest gives way. Belongs to the packet thread.
 struct BlockAssembler {
     /// How many blocks are put together at once, of all sessions.
     static let maximumBlocks = 8

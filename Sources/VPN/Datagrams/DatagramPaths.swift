@@ -27,7 +27,7 @@ final class DatagramPaths: Sendable {
     /// Says that `paths` has changed; called without a lock held.
     private let onChange: @Sendable () -> Void
     private let connectionInfo: @Sendable (ConnectionID) -> ConnectionInfo?
-    /// For the thread that reads the socket.
+    /// For the packet thread.
     let sessions = Published(SessionTable())
     private let state = Mutex(State())
 
@@ -109,7 +109,6 @@ final class DatagramPaths: Sendable {
             state.isStopped = true
             publishSessions(state)
         }
-        socket.wake()
     }
 
     /// Packets for `peer` were given to its stream.
@@ -134,7 +133,7 @@ final class DatagramPaths: Sendable {
     /// Whether packets go to or come from the peer: its keys will have to be renewed.
     func isInUse(by peer: PeerID) -> Bool { state.withLock { $0.peers[peer]?.core.isInUse ?? false } }
 
-    /// The thread that reads the socket has news.
+    /// The packet thread has news.
     func receive(_ event: DatagramReceiver.Event) {
         host.eventLoop.execute { self.handle(event) }
     }

@@ -1,7 +1,7 @@
 internal import Glibc
 
 /// Seals packets into one bundle of datagrams, which leaves in one call of the kernel when it is full, when a
-/// datagram does not fit into it, or at `flush`. Belongs to the thread that reads the device; allocates nothing
+/// datagram does not fit into it, or at `flush`. Belongs to the packet thread; allocates nothing
 /// after it was made.
 struct DatagramSender {
     private let arena: UnsafeMutableRawPointer

@@ -28,8 +28,8 @@ extension DatagramSession {
 
     /// Seals `framed`, a virtio-net header and its packet for which `sealsBlock` holds, into parts from `target`
     /// on, where there is room for `framed`, the tag and a header for each part. All parts but the last are of
-    /// `partHeaderLength + pieceLength(for: framed.count)` bytes. Returns the length of all. Belongs to the thread that reads the
-    /// device.
+    /// `partHeaderLength + pieceLength(for: framed.count)` bytes. Returns the length of all. Belongs to the packet
+    /// thread.
     func sealBlock(_ framed: UnsafeRawBufferPointer, into target: UnsafeMutableRawPointer) -> Int? {
         guard let source = framed.baseAddress, !framed.isEmpty, let reserved = reserveCounter() else {
             return nil
@@ -60,7 +60,7 @@ extension DatagramSession {
 
     /// Opens the block whose pieces stand at `pieces`, `stride` bytes apart and each of `piece` bytes; all together
     /// are of `count` bytes. Writes a virtio-net header and its packet to `target` and returns their length; nil
-    /// when the block is old, was taken before, or is not authentic. Belongs to the thread that reads the socket.
+    /// when the block is old, was taken before, or is not authentic. Belongs to the packet thread.
     func openBlock(
         _ pieces: UnsafeRawPointer, stride: Int, piece: Int, count: Int, counter: UInt64,
         into target: UnsafeMutableRawBufferPointer

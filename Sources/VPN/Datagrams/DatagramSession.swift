@@ -37,8 +37,8 @@ struct DatagramEndpoint: Hashable, Sendable {
 
 /// The keys, counters and window of one session with one peer.
 ///
-/// Sendable unchecked because of what belongs to one thread each: `deviceCipher` to the thread that reads the
-/// device, `openCipher` and `window` to the thread that reads the socket. The rest is constant, atomic or locked.
+/// Sendable unchecked because of what belongs to the packet thread: `deviceCipher`, `openCipher` and `window`. The rest
+/// is constant, atomic or locked.
 final class DatagramSession: @unchecked Sendable {
     let peer: PeerID
     /// What stands in datagrams to us, and in those to the peer.
@@ -93,7 +93,7 @@ final class DatagramSession: @unchecked Sendable {
     }
 
     /// Writes the header and seals `count` bytes (inner header and body) that stand behind it. `bytes` has room for
-    /// the tag. Returns the datagram's length. Belongs to the thread that reads the device.
+    /// the tag. Returns the datagram's length. Belongs to the packet thread.
     func seal(_ bytes: UnsafeMutableRawPointer, count: Int) -> Int? {
         seal(bytes, count: count, with: deviceCipher)
     }
@@ -124,7 +124,7 @@ final class DatagramSession: @unchecked Sendable {
     }
 
     /// Opens a datagram in place and takes its counter. Returns the inner header and body; nil when it is old, was
-    /// taken before, or is not authentic. Belongs to the thread that reads the socket.
+    /// taken before, or is not authentic. Belongs to the packet thread.
     func open(_ datagram: UnsafeMutableRawBufferPointer) -> UnsafeRawBufferPointer? {
         guard datagram.count >= DatagramFormat.minimumLength, let start = datagram.baseAddress else {
             return nil

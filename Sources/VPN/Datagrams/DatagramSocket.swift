@@ -23,8 +23,8 @@ package final class DatagramSocket: Sendable {
 
     /// The port at which peers reach the socket.
     package let port: UInt16
-    private let descriptor: Int32
-    private let wakeDescriptor: Int32
+    /// For `PacketDevice.wait`.
+    let descriptor: Int32
 
     /// Binds `port` on every address, or any other when it is taken or 0. The socket belongs to the network
     /// namespace of the calling thread.
@@ -33,20 +33,16 @@ package final class DatagramSocket: Sendable {
         if descriptor < 0, port != 0 { descriptor = clinuxnet_udp_open(0, Int32(Self.bufferBytes)) }
         guard descriptor >= 0 else { throw Failure(errno: -descriptor) }
         let bound = clinuxnet_udp_port(descriptor)
-        let wake = clinuxnet_eventfd()
-        guard bound > 0, wake >= 0 else {
+        guard bound > 0 else {
             close(descriptor)
-            if wake >= 0 { close(wake) }
-            throw Failure(errno: wake < 0 ? -wake : -bound)
+            throw Failure(errno: -bound)
         }
         self.descriptor = descriptor
-        self.wakeDescriptor = wake
         self.port = UInt16(truncatingIfNeeded: bound)
     }
 
     deinit {
         close(descriptor)
-        close(wakeDescriptor)
     }
 
     /// Sends datagrams of `segment` bytes each, the last of what is left; 0 or the error number.
@@ -64,13 +60,5 @@ package final class DatagramSocket: Sendable {
         if count >= 0 { return .datagrams(count: count, segment: Int(segment), from: DatagramEndpoint(raw)) }
         // An error that an earlier datagram brought back (ICMP) is not the socket's end.
         return [-Int(EBADF), -Int(ENOTSOCK)].contains(count) ? .failed : .nothing
-    }
-
-    /// Waits for datagrams or `wake`.
-    func waitUntilReadable() { clinuxnet_wait_readable(descriptor, wakeDescriptor) }
-
-    func wake() {
-        var one: UInt64 = 1
-        _ = write(wakeDescriptor, &one, 8)
     }
 }

@@ -13,14 +13,26 @@ package protocol PacketDevice: AnyObject, Sendable {
     /// or a device that is down.
     func write(_ packet: UnsafeRawBufferPointer) -> Bool
 
-    /// Waits until a packet can be read or `wake` is called.
-    func waitUntilReadable()
+    /// Waits until a packet can be read, or the descriptor `other`, if there is one, or until `wake` is called.
+    func wait(alongside other: Int32?) -> PacketReadiness
 
-    /// Ends the present or the next `waitUntilReadable`; may be called from any thread.
+    /// Ends the present or the next `wait`; may be called from any thread.
     func wake()
 
     /// What packets a peer may send us, given what the kernel takes from us.
     var capabilities: OffloadCapabilities { get }
+}
+
+/// What can be read.
+package struct PacketReadiness: OptionSet, Hashable, Sendable {
+    package let rawValue: Int32
+
+    package init(rawValue: Int32) {
+        self.rawValue = rawValue
+    }
+
+    package static let device = PacketReadiness(rawValue: 1)
+    package static let other = PacketReadiness(rawValue: 2)
 }
 
 /// A packet device with addresses: what the VPN service brings up.
@@ -187,16 +199,9 @@ package final class TunDevice: VPNDevice {
         }
     }
 
-    package func waitUntilReadable() {
-        var descriptors = [
-            pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0),
-            pollfd(fd: wakeDescriptor, events: Int16(POLLIN), revents: 0),
-        ]
-        poll(&descriptors, 2, -1)
-        if descriptors[1].revents != 0 {
-            var count: UInt64 = 0
-            _ = Glibc.read(wakeDescriptor, &count, 8)
-        }
+    package func wait(alongside other: Int32?) -> PacketReadiness {
+        PacketReadiness(
+            rawValue: clinuxnet_wait_readable(descriptor, other ?? -1, wakeDescriptor))
     }
 
     package func wake() {

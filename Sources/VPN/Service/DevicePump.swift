@@ -1,12 +1,17 @@
 internal import NIOCore
 internal import Synchronization
 
-/// Reads packets from the device on a thread of its own and hands them to the links. All that wait
-/// are read at one waking, and each peer's go to its link in one batch, so that they are sealed and
-/// flushed together. Packets to peers with a datagram path are sealed and sent on this thread.
+/// The packet thread: reads packets from the device and hands them to the links, and takes datagrams. Of the device
+/// what waits is read at one waking, and each peer's go to its link in one batch, so that they are sealed and flushed
+/// together. Packets to peers with a datagram path are sealed and sent on this thread.
+///
+/// Both ways share a thread because they wait for each other: the acknowledgements of what was written to the device
+/// are there when the write returns, and another thread would have to be woken for each of them.
 final class DevicePump: Sendable {
-    /// How many packets are read before the links get what there is.
+    /// How many packets are read before the links get what there is, and datagrams have their turn.
     private static let packetsPerTurn = 64
+    /// The turn of the device also ends after so many bytes: what a super-packet costs grows with its length.
+    private static let bytesPerTurn = 1 << 20
     /// When a batch is handed over although more packets wait.
     private static let batchBytes = 256 * 1024
 
@@ -15,6 +20,9 @@ final class DevicePump: Sendable {
     private let counters: PacketCounters
     private let onFailure: @Sendable (PacketDeviceError) -> Void
     private let isStopping = Atomic<Bool>(false)
+    /// Datagrams that the thread does not take yet.
+    private let newDatagrams = Mutex<DatagramReceiver.Source?>(nil)
+    private let hasNewDatagrams = Atomic<Bool>(false)
 
     private init(
         device: any PacketDevice, routing: RoutingPublisher, counters: PacketCounters,
@@ -34,9 +42,16 @@ final class DevicePump: Sendable {
         onFailure: @escaping @Sendable (PacketDeviceError) -> Void
     ) throws(PacketDeviceError) -> DevicePump {
         let pump = DevicePump(device: device, routing: routing, counters: counters, onFailure: onFailure)
-        let result = DetachedThread.start(name: "vpn-device") { pump.run() }
+        let result = DetachedThread.start(name: "vpn-packets") { pump.run() }
         guard result == 0 else { throw PacketDeviceError(errno: result) }
         return pump
+    }
+
+    /// Takes datagrams from now on, until the thread ends.
+    func attach(_ datagrams: DatagramReceiver.Source) {
+        newDatagrams.withLock { $0 = datagrams }
+        hasNewDatagrams.store(true, ordering: .releasing)
+        device.wake()
     }
 
     /// Ends the thread soon; the device can be dropped at once.
@@ -61,12 +76,30 @@ final class DevicePump: Sendable {
         var pending: [Pending] = []
         var sender = DatagramSender(counters: counters)
         defer { sender.deallocate() }
+        var receiver: DatagramReceiver?
+        defer { receiver?.deallocate() }
         while !isStopping.load(ordering: .acquiring) {
+            // Looked at between turns, so that neither way waits for the other to run dry.
+            let ready = device.wait(alongside: receiver?.socket.descriptor)
+            if hasNewDatagrams.exchange(false, ordering: .acquiring) {
+                receiver?.deallocate()
+                receiver = newDatagrams.withLock { $0.take() }.map {
+                    DatagramReceiver($0, device: device, routing: routing, counters: counters)
+                }
+            }
+            if ready.contains(.other), receiver?.turn() == false {
+                receiver?.deallocate()
+                receiver = nil
+            }
+            guard ready.contains(.device) else { continue }
             let table = reader.latest()
-            var count = 0
+            var (count, bytes) = (0, 0)
             do throws(PacketDeviceError) {
-                while count < Self.packetsPerTurn, let length = try device.read(into: scratch) {
+                while count < Self.packetsPerTurn, bytes < Self.bytesPerTurn,
+                    let length = try device.read(into: scratch)
+                {
                     count += 1
+                    bytes += length
                     dispatch(UnsafeRawBufferPointer(rebasing: scratch[..<length]), table, &pending, &sender)
                 }
             } catch {
@@ -78,7 +111,6 @@ final class DevicePump: Sendable {
                 batch.link.send(PacketBatch(frames: batch.frames, packets: batch.packets))
             }
             pending.removeAll(keepingCapacity: true)
-            if count == 0 { device.waitUntilReadable() }
         }
     }
 

@@ -71,7 +71,6 @@ package final class VPNService: Sendable {
         var receiving: [PeerID: [any Channel]] = [:]
         var stockReceiving: [PeerID: Int] = [:]
         var datagrams: DatagramPaths?
-        var datagramReceiver: DatagramReceiver?
         /// The swarm's connections.
         var connections: [ConnectionID: (PeerID, ConnectionInfo)] = [:]
     }
@@ -330,12 +329,12 @@ package final class VPNService: Sendable {
         if isStopped { return pump.stop() }
         context.host.setHandler(for: .kairosVPN) { [weak self] in Self.accept($0, by: self) }
         context.host.setHandler(for: .edgeVPN) { [weak self] in Self.accept($0, by: self) }
-        startDatagrams(device)
+        startDatagrams(device, pump)
     }
 
     // MARK: - datagrams
 
-    private func startDatagrams(_ device: any VPNDevice) {
+    private func startDatagrams(_ device: any VPNDevice, _ pump: DevicePump) {
         guard let openSocket else { return }
         do {
             let socket = try openSocket()
@@ -347,15 +346,12 @@ package final class VPNService: Sendable {
                 guard let self else { return }
                 state.withLock { self.publishTable($0) }
             }
-            let receiver = try DatagramReceiver.start(
-                socket: socket, device: device, sessions: paths.sessions, routing: routing,
-                counters: context.counters
-            ) { [weak paths] in paths?.receive($0) }
+            pump.attach(
+                .init(socket: socket, sessions: paths.sessions) { [weak paths] in paths?.receive($0) })
             currentDatagrams.value = paths
             state.withLock { state in
                 paths.update(peers: Set(state.routes.values).subtracting([context.host.localPeer]))
                 state.datagrams = paths
-                state.datagramReceiver = receiver
             }
             context.host.setHandler(for: .kairosDatagram) { [weak self, weak paths] stream in
                 guard let self, let paths, isAdmitted(stream.peer) else {
@@ -369,17 +365,14 @@ package final class VPNService: Sendable {
     }
 
     private func stopDatagrams() {
-        let (paths, receiver) = state.withLock { state in
-            defer {
-                state.datagrams = nil
-                state.datagramReceiver = nil
-            }
-            return (state.datagrams, state.datagramReceiver)
+        let paths = state.withLock { state in
+            defer { state.datagrams = nil }
+            return state.datagrams
         }
         guard let paths else { return }
         currentDatagrams.value = nil
         context.host.removeHandler(for: .kairosDatagram)
-        receiver?.stop()
+        // Their thread is that of the device, and ends with it.
         paths.stop()
     }
 
