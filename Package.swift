@@ -249,7 +249,11 @@ let package = Package(
             swiftSettings: settings),
         .executableTarget(
             name: "microbench",
-            dependencies: ["LibP2P", "GossipSub", "Ledger", "Timing", nioCore, nioEmbedded],
+            dependencies: [
+                "LibP2P", "GossipSub", "Ledger", "VPN", "Multiformats", "Timing", nioCore, nioPosix,
+                nioEmbedded,
+                logging,
+            ],
             path: "Benchmarks/Micro",
             swiftSettings: settings),
         .testTarget(

@@ -63,7 +63,7 @@ class BenchTests(unittest.TestCase):
         beside = os.path.join(os.path.dirname(program.agent()), "microbench")
         self.assertTrue(os.path.exists(beside), "scripts/build --product microbench makes it")
         rows = json.loads(self.script("bench", "micro", "--quick", "--json", KAIROS_MICROBENCH=beside))
-        for kind in ("AES-256-GCM", "ChaCha20-Poly1305", "yamux", "ledger", "gossip", "TLS", "Noise"):
+        for kind in ("AES-128-OCB", "AES-256-GCM", "ChaCha20-Poly1305", "router", "yamux", "ledger", "gossip", "TLS", "Noise"):
             found = [row for row in rows if row["name"].startswith(kind)]
             self.assertTrue(found and all(row["nanoseconds"] > 0 and row["bytes"] > 0 for row in found), kind)
 

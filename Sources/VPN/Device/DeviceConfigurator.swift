@@ -37,6 +37,11 @@ package final class DeviceConfigurator: @unchecked Sendable {
         package var index: UInt32
         /// What was changed, in words, for the log; empty when all was right.
         package var changes: [String]
+
+        package init(index: UInt32, changes: [String]) {
+            self.index = index
+            self.changes = changes
+        }
     }
 
     /// Makes the device have `address` in the subnet, the further addresses as single hosts, no other
