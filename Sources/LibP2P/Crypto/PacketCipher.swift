@@ -23,11 +23,13 @@ package final class PacketCipher: @unchecked Sendable {
             return PacketCipher(key: key, algorithm: self, seals: true) != nil
         }
 
-        fileprivate var cipher: OpaquePointer? {
+        /// The name by which libcrypto is asked for it. A symbol of its own would have to be there for the agent to
+        /// start, and builds without OCB have none.
+        fileprivate var name: String {
             switch self {
-            case .aes256GCM: EVP_aes_256_gcm()
-            case .chaCha20Poly1305: EVP_chacha20_poly1305()
-            case .aes128OCB: EVP_aes_128_ocb()
+            case .aes256GCM: "AES-256-GCM"
+            case .chaCha20Poly1305: "ChaCha20-Poly1305"
+            case .aes128OCB: "AES-128-OCB"
             }
         }
     }
@@ -46,8 +48,12 @@ package final class PacketCipher: @unchecked Sendable {
         self.nonce = .allocate(capacity: 12)
         nonce.initialize(repeating: 0, count: 12)
         UnsafeMutableRawPointer(nonce).storeBytes(of: noncePrefix.bigEndian, as: UInt32.self)
-        // Without a cipher the context would keep none.
-        guard let cipher = algorithm.cipher else { return nil }
+        guard let cipher = EVP_CIPHER_fetch(nil, algorithm.name, nil) else {
+            ERR_clear_error()
+            return nil
+        }
+        // The context keeps it.
+        defer { EVP_CIPHER_free(cipher) }
         let done = key.withPointer { EVP_CipherInit_ex(context, cipher, nil, $0, nil, seals ? 1 : 0) }
         guard done == 1 else {
             ERR_clear_error()
