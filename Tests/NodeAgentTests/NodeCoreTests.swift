@@ -242,6 +242,19 @@ struct NodeCoreTests {
         #expect(node.written.contains { $0.contains("/join") })
     }
 
+    @Test("a server whose cluster was given up stops it, also where the new one has no role for it")
+    func overruled() throws {
+        var node = try TestNode(servers: ["me"], k3s: K3sCondition(epoch: 1, hasData: true))
+        node.put(.start, at: 0)
+        #expect(node.assignedRole == .founder)
+        node.put(.settings(.init(forcedRole: .master, quorum: 2)))
+        let former = TestNode.decree([node.me], [])
+        node.decide(former.refounded(by: ElectedServer(peer: node.ann.peerID, uuid: "uuid")))
+        #expect(node.leaves)
+        node.put(.k3s(K3sCondition(epoch: 2)), at: 10)
+        #expect(!node.leaves && node.assignment == nil, "once is enough")
+    }
+
     @Test("a node that is a member again is not taken out any more")
     func recalled() throws {
         var node = try TestNode(servers: ["me"], forgotten: ["bob"])

@@ -217,7 +217,8 @@ extension World {
     }
 
     mutating func leaveCluster(_ index: Int, epoch: UInt64) {
-        checkForgotten(machines[index].peer, by: index)
+        // What was founded before this epoch is given up by all.
+        if machines[index].epoch >= epoch { checkForgotten(machines[index].peer, by: index) }
         note("n\(index) is no part of the cluster of epoch \(epoch)")
         let node = machines[index].k3s.node
         let desired = DesiredState(leaving: epoch, layout: node.layout, supervision: node.supervision)

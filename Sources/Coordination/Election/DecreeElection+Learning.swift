@@ -7,6 +7,11 @@ extension DecreeElection {
         guard register.scope.network == configuration.scope.network else { return }
         if peer == localPeer {
             recoverOwnPromises(from: register)
+            // Somebody with this node's key says otherwise. Now and then only: a clone of this node would do the same.
+            if register != lastPublished, lastInput >= restateAfter {
+                lastPublished = nil
+                restateAfter = lastInput + configuration.timing.restate
+            }
             return
         }
         guard registers[peer] != nil || registers.count < Self.mostMembers else { return }

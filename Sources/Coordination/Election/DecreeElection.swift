@@ -53,6 +53,8 @@ package struct DecreeElection: Sendable {
         package var longestPause: Duration = .seconds(8)
         /// For how long a founder whose cluster does not run may be away before another is chosen.
         package var founderPatience: Duration = .seconds(15)
+        /// How long until this node contradicts another register under its name again.
+        package var restate: Duration = .seconds(30)
 
         package init() {}
     }
@@ -131,6 +133,7 @@ package struct DecreeElection: Sendable {
     /// the time before that for which a founder is waited for.
     package internal(set) var foundsFreshly = false
     var lastInput: Instant = .zero
+    var restateAfter: Instant = .zero
 
     var presenceChanged: Instant
     var quorumSince: Instant?

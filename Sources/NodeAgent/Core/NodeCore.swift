@@ -434,6 +434,12 @@ package struct NodeCore: Sendable {
                 assignment = nil
                 effects.append(.leaveCluster(epoch: certificate.decree.epoch))
             }
+        } else if let epoch = overruledEpoch {
+            if leftEpoch != epoch {
+                leftEpoch = epoch
+                assignment = nil
+                effects.append(.leaveCluster(epoch: epoch))
+            }
         } else if let next = nextAssignment, next != assignment {
             assignment = next
             leftEpoch = nil
@@ -445,6 +451,15 @@ package struct NodeCore: Sendable {
             effects.append(.removeNodes(nodes, after: Self.removalTurn * turn))
         }
         waits.update(obstacles, at: moment.wall)
+    }
+
+    /// The epoch of the newest decree, where this node can have no role in it and its K3s is of an earlier one: that
+    /// cluster was given up, and must not go on beside the new one.
+    private var overruledEpoch: UInt64? {
+        guard case .contradiction = plan, let decree = election.decree,
+            let epoch = assignment?.epoch ?? k3s.epoch, epoch < decree.epoch || leftEpoch == decree.epoch
+        else { return nil }
+        return decree.epoch
     }
 
     /// What the cloud-config and the decision make of this node.
