@@ -113,6 +113,7 @@ struct AcceptedValueTests {
     private struct Hand {
         var election: DecreeElection
         var register: ElectionRegister?
+        var publications = 0
 
         init(_ identity: Identity, uuid: String, scope: ElectionScope) {
             election = DecreeElection(
@@ -128,12 +129,31 @@ struct AcceptedValueTests {
                 for effect in election.receive(inputs.removeFirst(), at: now) {
                     switch effect {
                     case .persist(_, let number): inputs.append(.persisted(number))
-                    case .publish(let published): register = published
+                    case .publish(let published): (register, publications) = (published, publications + 1)
                     case .publishCertificate, .decided: break
                     }
                 }
             }
         }
+    }
+
+    @Test("another register under this node's name is contradicted, but not again and again")
+    func restated() throws {
+        let scope = ElectionScope(network: "n", quorum: 2)
+        let identity = testIdentity(seed: [UInt8](repeating: 1, count: 32))
+        var hand = Hand(identity, uuid: "u-1", scope: scope)
+        hand.feed(.tick, at: .zero + .seconds(60))
+        let own = try #require(hand.register)
+        hand.feed(.register(identity.peerID, own), at: .zero + .seconds(61))
+        #expect(hand.publications == 1, "it is what was said")
+        var other = own
+        other.missesFounder = true
+        for second in 62...80 {
+            hand.feed(.register(identity.peerID, other), at: .zero + .seconds(Int64(second)))
+        }
+        #expect(hand.publications == 2 && hand.register == own)
+        hand.feed(.register(identity.peerID, other), at: .zero + .seconds(95))
+        #expect(hand.publications == 3)
     }
 
     @Test(

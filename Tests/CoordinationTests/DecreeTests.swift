@@ -63,6 +63,22 @@ struct LaterDecreeTests {
         return (world, try #require(world.index(of: decree.founder.peer)))
     }
 
+    /// A running cluster of which the founder and one more member are servers.
+    private func runningWithTwoServers(seed: UInt64) throws
+        -> (world: ElectionWorld, founder: Int, servers: [PeerID])
+    {
+        var (world, founder) = try founded(seed: seed)
+        world.wish(ElectionWishes(founderIsReady: true), by: founder)
+        world.run(for: .seconds(2))
+        let ready = ElectionWishes(
+            founderIsReady: true, additionalServers: 1, readyServers: [world.peer(founder)])
+        world.wish(ready, by: founder)
+        world.run(for: .seconds(5))
+        let servers = try #require(world.decree(founder)).servers.map(\.peer)
+        try #require(servers.count == 2)
+        return (world, founder, servers)
+    }
+
     @Test("a founder that is ready makes the cluster run; the others know within a second")
     func running() throws {
         var (world, founder) = try founded(seed: 1)
@@ -194,16 +210,8 @@ struct LaterDecreeTests {
 
     @Test("a server leaves once most of those that stay are here and ready, and not before")
     func leavingServer() throws {
-        var (world, founder) = try founded(seed: 10)
-        world.wish(ElectionWishes(founderIsReady: true), by: founder)
-        world.run(for: .seconds(2))
+        var (world, founder, servers) = try runningWithTwoServers(seed: 10)
         let founderPeer = world.peer(founder)
-        world.wish(
-            ElectionWishes(founderIsReady: true, additionalServers: 1, readyServers: [founderPeer]),
-            by: founder)
-        world.run(for: .seconds(5))
-        let servers = try #require(world.decree(founder)).servers.map(\.peer)
-        try #require(servers.count == 2)
         let second = try #require(world.index(of: servers[1]))
         world.leave(founder)
         // The second has not been ready: the data would be gone.
@@ -220,16 +228,8 @@ struct LaterDecreeTests {
 
     @Test("the only server that has ever been ready is not forgotten, whoever says so")
     func onlyData() throws {
-        var (world, founder) = try founded(seed: 14)
-        world.wish(ElectionWishes(founderIsReady: true), by: founder)
-        world.run(for: .seconds(2))
+        var (world, founder, servers) = try runningWithTwoServers(seed: 14)
         let founderPeer = world.peer(founder)
-        world.wish(
-            ElectionWishes(founderIsReady: true, additionalServers: 1, readyServers: [founderPeer]),
-            by: founder)
-        world.run(for: .seconds(5))
-        let servers = try #require(world.decree(founder)).servers.map(\.peer)
-        try #require(servers.count == 2)
         world.wish(ElectionWishes(founderIsReady: true), by: founder)
         let third = try #require((0..<3).first { !servers.contains(world.peer($0)) })
         world.wish(ElectionWishes(readyServers: [founderPeer], forget: [founderPeer]), by: third)

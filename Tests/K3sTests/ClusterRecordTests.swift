@@ -34,4 +34,15 @@ struct ClusterRecordTests {
             #expect(ClusterRecord(parts.joined(separator: other)) == nil, "\(other)")
         }
     }
+
+    @Test("whose data there are follows from epoch and role, wherever they are kept")
+    func data() {
+        var record = ClusterRecord(epoch: 2, role: .server)
+        #expect(record.holdsData(of: 2, onDisk: .sqlite) && record.holdsData(of: 2, onDisk: .etcd))
+        #expect(!record.holdsData(of: 2, onDisk: nil) && !record.holdsData(of: 3, onDisk: .etcd))
+        record.datastore = .external
+        #expect(record.holdsData(of: 2, onDisk: nil))
+        record.role = .left
+        #expect(!record.holdsData(of: 2, onDisk: .etcd))
+    }
 }

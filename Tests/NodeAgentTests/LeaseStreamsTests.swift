@@ -88,6 +88,12 @@ struct LeaseStreamsTests {
         try await servers.0.swarm.dial(
             servers.1.swarm.localPeer, addresses: servers.1.swarm.listenAddresses().get()
         ).get()
+        // Whoever was dialled knows of the connection a moment later, and could not open a stream before.
+        for _ in 0..<1000 {
+            let known = try await servers.1.swarm.connections(to: servers.0.swarm.localPeer).get()
+            if !known.isEmpty { break }
+            try await Task.sleep(for: .milliseconds(10))
+        }
         do { try await body(servers.0, servers.1) } catch {
             try await servers.0.end()
             try await servers.1.end()

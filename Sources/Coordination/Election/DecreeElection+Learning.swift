@@ -3,14 +3,14 @@ internal import Timing
 
 // What the registers and certificates of others, and this node's own as the network remembers it, teach.
 extension DecreeElection {
-    mutating func learn(_ register: ElectionRegister, of peer: PeerID) {
+    mutating func learn(_ register: ElectionRegister, of peer: PeerID, at now: Instant) {
         guard register.scope.network == configuration.scope.network else { return }
         if peer == localPeer {
             recoverOwnPromises(from: register)
             // Somebody with this node's key says otherwise. Now and then only: a clone of this node would do the same.
-            if register != lastPublished, lastInput >= restateAfter {
+            if register != lastPublished, now >= restateAfter {
                 lastPublished = nil
-                restateAfter = lastInput + configuration.timing.restate
+                restateAfter = now + configuration.timing.restate
             }
             return
         }
@@ -47,13 +47,13 @@ extension DecreeElection {
         Ballot(round: 0, proposer: ballot.proposer)
     }
 
-    mutating func learn(_ certificate: DecreeCertificate, holder: PeerID) {
+    mutating func learn(_ certificate: DecreeCertificate, holder: PeerID, at now: Instant) {
         guard certificate.scope.network == configuration.scope.network else { return }
         let decree = certificate.decree
         guard let known = state.certificate?.decree else {
             // A network that asks for the word of two does not take that of one.
             guard certificate.scope.quorum >= min(2, configuration.scope.quorum) else { return }
-            decide(certificate)
+            decide(certificate, at: now)
             holders.insert(holder)
             return
         }
@@ -62,7 +62,7 @@ extension DecreeElection {
             rivals[holder] = nil
         } else if decree.descends(from: known) {
             guard certificate.scope.quorum >= min(2, known.quorum) else { return }
-            decide(certificate)
+            decide(certificate, at: now)
             holders.insert(holder)
             rivals[holder] = nil
         } else if decree.number >= known.number

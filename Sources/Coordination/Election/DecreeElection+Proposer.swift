@@ -60,7 +60,7 @@ extension DecreeElection {
         let highestAccepted: Decree?
     }
 
-    mutating func detectDecision() {
+    mutating func detectDecision(at now: Instant) {
         struct Choice: Hashable {
             let ballot: Ballot
             let decree: Decree
@@ -81,18 +81,18 @@ extension DecreeElection {
             if let certificate = DecreeCertificate(
                 scope: scope, ballot: choice.ballot, decree: choice.decree, accepts: valid)
             {
-                return decide(certificate)
+                return decide(certificate, at: now)
             }
         }
     }
 
     /// The decree is decided: what comes now is about the next.
-    mutating func decide(_ certificate: DecreeCertificate) {
+    mutating func decide(_ certificate: DecreeCertificate, at now: Instant) {
         state.advance(to: certificate)
         // What follows leaves the founder as it is.
         let isFounding = !certificate.decree.isRunning && certificate.decree.founder.peer == localPeer
         foundsFreshly =
-            isFounding && votedAt.map { lastInput - $0 <= configuration.timing.founderPatience / 2 } ?? false
+            isFounding && votedAt.map { now - $0 <= configuration.timing.founderPatience / 2 } ?? false
         votedAt = nil
         phase = .idle
         failures = 0

@@ -132,7 +132,7 @@ package struct DecreeElection: Sendable {
     /// Whether this node was here when it was made the founder: it has voted for it in this life, less than half
     /// the time before that for which a founder is waited for.
     package internal(set) var foundsFreshly = false
-    var lastInput: Instant = .zero
+    /// Until when another register under this node's name goes without an answer.
     var restateAfter: Instant = .zero
 
     var presenceChanged: Instant
@@ -256,10 +256,9 @@ package struct DecreeElection: Sendable {
 
     /// Takes one input and returns what must be done, in order.
     package mutating func receive(_ input: Input, at now: Instant) -> [Effect] {
-        lastInput = now
         switch input {
-        case .register(let peer, let register): learn(register, of: peer)
-        case .certificate(let certificate, let holder): learn(certificate, holder: holder)
+        case .register(let peer, let register): learn(register, of: peer, at: now)
+        case .certificate(let certificate, let holder): learn(certificate, holder: holder, at: now)
         case .present(let peers): updatePresence(peers, at: now)
         case .wishes(let wishes): self.wishes = wishes
         case .settings(let forcedRole, let quorum):
@@ -286,7 +285,7 @@ package struct DecreeElection: Sendable {
         trackWish(at: now)
         answerDrives(at: now)
         drive(at: now)
-        detectDecision()
+        detectDecision(at: now)
         var effects: [Effect] = []
         if state != durable, writing == nil, now >= retryWriteAt {
             lastNumber += 1

@@ -43,6 +43,11 @@ package struct ClusterRecord: Hashable, Sendable {
         self.etcdAddress = etcdAddress
     }
 
+    /// Whether what is on the disk are the data of a server of `epoch`. Those of an external datastore are elsewhere.
+    package func holdsData(of epoch: UInt64, onDisk datastore: Datastore?) -> Bool {
+        self.epoch == epoch && role == .server && (datastore != nil || self.datastore == .external)
+    }
+
     private static let head = "kairos-k3s-cluster 1"
 
     /// The record as text, one field a line.

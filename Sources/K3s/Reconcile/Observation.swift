@@ -39,18 +39,15 @@ package struct Observation: Hashable, Sendable {
         hasEtcdData ? .etcd : hasSQLiteData ? .sqlite : nil
     }
 
-    /// Whether this node's disk holds the data of a server of `epoch`.
+    /// Whether this node has the data of a server of `epoch`.
     package func hasData(of epoch: UInt64) -> Bool {
-        guard datastore != nil, case .known(let record) = record else { return false }
-        return record.epoch == epoch && record.role == .server
+        guard case .known(let record) = record else { return false }
+        return record.holdsData(of: epoch, onDisk: datastore)
     }
 
     /// Whether this node's disk holds a member of the etcd of `epoch` that was not taken out of it, as far as
     /// it knows.
-    package func isMember(of epoch: UInt64) -> Bool {
-        guard hasEtcdData, !isTakenOut, case .known(let record) = record else { return false }
-        return record.epoch == epoch && record.role == .server
-    }
+    package func isMember(of epoch: UInt64) -> Bool { hasEtcdData && !isTakenOut && hasData(of: epoch) }
 
     package init(
         files: [String: FileState] = [:], userFiles: [UserConfigReview.File] = [], binary: String? = nil,

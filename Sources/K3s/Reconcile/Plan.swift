@@ -89,7 +89,7 @@ package struct Plan: Hashable, Sendable {
             desired.warnings
             + UserConfigReview.review(
                 observation.userFiles, besides: desired.config, at: desired.layout.dropIn)
-        if desired.isDeparting, isSettledDeparture(observation, desired) { return }
+        if desired.isDeparting, settleDeparture(observation, desired) { return }
         guard let record = compareData(observation, desired) else { return }
         if desired.role == .left {
             compareDeparture(observation, desired)
@@ -221,9 +221,9 @@ package struct Plan: Hashable, Sendable {
         return diff.names.contains { !(isFounder && $0 == "server") }
     }
 
-    /// Whether a server that goes needs no more than what this adds: it runs, and may end but not start again;
-    /// or it is out of etcd.
-    private mutating func isSettledDeparture(_ observation: Observation, _ desired: DesiredState) -> Bool {
+    /// Adds what a server that goes needs where it runs, and may end but not start again, or is out of etcd. False
+    /// where it is to be started like any other.
+    private mutating func settleDeparture(_ observation: Observation, _ desired: DesiredState) -> Bool {
         let permit = desired.layout.startPermit(desired.command)
         let isMember = observation.isMember(of: desired.epoch)
         guard !isMember || observation.own.activity == .active else { return false }

@@ -159,7 +159,7 @@ package struct NodeCore: Sendable {
     /// others allow it, because they may have noticed later that its owner is gone.
     package private(set) var presence = PresenceLog(margin: .seconds(10))
     /// Until when somebody is known by a heartbeat alone: a stock node that is not connected to this one.
-    private var strangersStay: UnixTime?
+    var strangersStay: UnixTime?
     /// Until when nodes may be here that this one has not heard of since it started.
     private var settlesAt: Instant?
     private static let settlingTime = Duration.seconds(60)
@@ -171,26 +171,26 @@ package struct NodeCore: Sendable {
     var joinToken: String?
     var k3s = K3sCondition()
     var assignment: K3sAssignment?
-    private var leftEpoch: UInt64?
+    var leftEpoch: UInt64?
     /// Whether what this node held in the network has been given up.
     var hasReleased = false
     /// How long a server that the members have forgotten goes on.
     var departure = Departure.none
-    private var removed: Set<PeerID> = []
+    var removed: Set<PeerID> = []
     private var removing: [PeerID: String] = [:]
     /// How long a server leaves a removal to each one before it: that one may not be able to.
     private static let removalTurn = Duration.seconds(120)
-    private var operatorForgets: Set<PeerID> = []
+    var operatorForgets: Set<PeerID> = []
     /// The nodes that an operator has named here, bounded, so that their standing can be asked for.
     private(set) var given: Set<OperatorWord> = []
     private(set) var operatorRefounds: UInt64?
     private static let mostGiven = 1024
     private var lastWishes = ElectionWishes()
-    private var absences = AbsenceLog()
+    var absences = AbsenceLog()
     /// Since when this node has waited to be asked to serve, and for how long it does before it starts as
     /// an agent: the server before it may never get ready.
     private var reservedSince: Instant?
-    private var reservationIsOver = false
+    var reservationIsOver = false
     private static let longestReservation = Duration.seconds(120)
     /// When a lease that could not be written is tried again: without it a restart finds an older address.
     private var leaseRetry: (address: VirtualAddress, at: Instant)?
@@ -422,44 +422,13 @@ package struct NodeCore: Sendable {
         reservationIsOver = reservedSince.map { moment.instant >= $0 + Self.longestReservation } ?? false
         // A node that is called back and forgotten again is taken out again.
         if let decree = election.decree { removed.formIntersection(decree.forgotten) }
-        if case .forgotten(let certificate) = plan {
-            if isDeparting {
-                if let next = departingAssignment, next != assignment {
-                    assignment = next
-                    leftEpoch = nil
-                    effects.append(.assign(next))
-                }
-            } else if leftEpoch != certificate.decree.epoch {
-                leftEpoch = certificate.decree.epoch
-                assignment = nil
-                effects.append(.leaveCluster(epoch: certificate.decree.epoch))
-            }
-        } else if let epoch = overruledEpoch {
-            if leftEpoch != epoch {
-                leftEpoch = epoch
-                assignment = nil
-                effects.append(.leaveCluster(epoch: epoch))
-            }
-        } else if let next = nextAssignment, next != assignment {
-            assignment = next
-            leftEpoch = nil
-            effects.append(.assign(next))
-        }
+        settleAssignment(&effects)
         let (nodes, turn) = nodesToRemove
         if nodes != removing {
             removing = nodes
             effects.append(.removeNodes(nodes, after: Self.removalTurn * turn))
         }
         waits.update(obstacles, at: moment.wall)
-    }
-
-    /// The epoch of the newest decree, where this node can have no role in it and its K3s is of an earlier one: that
-    /// cluster was given up, and must not go on beside the new one.
-    private var overruledEpoch: UInt64? {
-        guard case .contradiction = plan, let decree = election.decree,
-            let epoch = assignment?.epoch ?? k3s.epoch, epoch < decree.epoch || leftEpoch == decree.epoch
-        else { return nil }
-        return decree.epoch
     }
 
     /// What the cloud-config and the decision make of this node.
@@ -471,172 +440,4 @@ package struct NodeCore: Sendable {
 
     /// The address that this node may use now.
     package var address: VirtualAddress? { claim.address }
-
-    /// Whether the device carries this node's address.
-    var deviceIsReady: Bool {
-        guard let address = claim.address, case .up(let carried) = device else { return false }
-        return carried == address
-    }
-
-    /// What the servers of the newest decree offer to those who join them: the founder's offer first, then
-    /// those of the others in their order.
-    var serverFacts: [JoinFacts] {
-        guard let decree = election.decree, decree.isRunning else { return [] }
-        return decree.servers.compactMap { server in
-            guard server.peer != localPeer, let facts = board.joinFacts[server.peer],
-                facts.epoch == decree.epoch
-            else { return nil }
-            return facts
-        }
-    }
-
-    /// What this node offers or could offer as a member of the cluster's etcd. Where no other server offers
-    /// anything it goes on with that: its K3s has its data, and asks nobody for them.
-    var ownFacts: JoinFacts? {
-        guard let decree = election.decree, let address = reachableAddress, k3s.isMember == true,
-            k3s.epoch == decree.epoch
-        else { return nil }
-        if let said = board.joinFacts[localPeer], said.epoch == decree.epoch { return said }
-        return (k3s.token ?? joinToken).map {
-            JoinFacts(epoch: decree.epoch, address: address.description, token: $0)
-        }
-    }
-
-    /// The servers of the newest decree that can be joined.
-    private var readyServers: Set<PeerID> {
-        guard let decree = election.decree, decree.isRunning else { return [] }
-        return Set(decree.servers.map(\.peer).filter { board.joinFacts[$0]?.epoch == decree.epoch })
-    }
-
-    /// Whether this node's K3s takes part as a server that others can join.
-    private var serves: Bool {
-        guard case .role(let role, let certificate) = plan, role != .agent, let assignment,
-            assignment.role == role, k3s.epoch == certificate.decree.epoch
-        else { return false }
-        return k3s.isServer && k3s.isReady && k3s.isVoter != false
-    }
-
-    /// Whether this node is among those that will be asked to serve next, so that it does not start as an
-    /// agent first: turning an agent into a server costs a restart of all it runs (contract/k3s.md §13).
-    var isReserved: Bool {
-        guard configuration.highAvailability, configuration.forcedRole == nil, let decree = election.decree,
-            !decree.isServer(localPeer)
-        else { return false }
-        let open = 1 + configuration.additionalServers - decree.servers.count
-        guard open > 0 else { return false }
-        return CandidateOrder.candidates(among: election.presentMembers)
-            .filter { !decree.isServer($0) }.prefix(open).contains(localPeer)
-    }
-
-    /// Whether the founder's K3s may start: it has the cluster's data, or was asked to found it a moment ago. One
-    /// that was away in between may have been given up for another, and would found a second cluster before it
-    /// hears of that; so it has the members decide again.
-    private func mayFound(_ decree: Decree) -> Bool {
-        decree.isRunning || election.foundsFreshly || k3s.hasData == true && k3s.epoch == decree.epoch
-    }
-
-    private var nextAssignment: K3sAssignment? {
-        guard configuration.runsK3s, let (address, hostInterface) = kubernetesAddress,
-            case .role(let role, let certificate) = plan
-        else { return nil }
-        let token: String
-        var joinURL: String?
-        let facts = serverFacts
-        switch role {
-        case .founder:
-            guard let joinToken, mayFound(certificate.decree) else { return nil }
-            token = joinToken
-            joinURL = facts.first.map { self.joinURL(through: $0) }
-        case .server, .agent:
-            guard let first = facts.first ?? (role == .server ? ownFacts : nil) else { return nil }
-            // What already runs as an agent goes on as one until a decree says otherwise.
-            if role == .agent, isReserved, !reservationIsOver, assignment == nil, !k3s.hasRun { return nil }
-            token = first.token
-            joinURL = self.joinURL(through: first)
-        }
-        return K3sAssignment(
-            role: role, epoch: certificate.decree.epoch, address: address, hostInterface: hostInterface,
-            apiAddress: configuration.apiAddress,
-            joinURL: joinURL, token: token, highAvailability: configuration.highAvailability)
-    }
-
-    // MARK: wishes
-
-    private func wishes() -> ElectionWishes {
-        guard let decree = election.decree else { return ElectionWishes() }
-        var forget = operatorForgets
-        for peer in absences.absent where mayBeForgotten(peer, decree) { forget.insert(peer) }
-        return ElectionWishes(
-            founderIsReady: plan.role == .founder && serves,
-            founderLostData: plan.role == .founder
-                && (k3s.hasLostData && k3s.epoch == decree.epoch || !mayFound(decree)),
-            additionalServers: configuration.highAvailability ? configuration.additionalServers : nil,
-            readyServers: readyServers, forget: forget,
-            refoundAfter: operatorRefounds == decree.epoch ? decree.epoch : nil,
-            isDeparting: isDeparting)
-    }
-
-    /// Whether a node that is away too long may be forgotten without an operator: a server only while the
-    /// others of a majority of servers are here, so that none is forgotten by those who are cut off.
-    private func mayBeForgotten(_ peer: PeerID, _ decree: Decree) -> Bool {
-        guard !decree.isForgotten(peer), decree.isRunning else { return false }
-        guard decree.isServer(peer) else { return true }
-        let here = decree.servers.filter { $0.peer == localPeer || connected.contains($0.peer) }.count
-        return here * 2 > decree.servers.count
-    }
-
-    private var watchedForAbsence: Set<PeerID> {
-        guard configuration.replacesServersAfter != nil || configuration.freesRolesAfter != nil,
-            let decree = election.decree
-        else { return [] }
-        let servers = Set(decree.servers.map(\.peer))
-        let all = configuration.freesRolesAfter == nil ? servers : servers.union(election.members.keys)
-        return all.subtracting(decree.forgotten).subtracting([localPeer])
-    }
-
-    private func absenceLimits(_ peer: PeerID) -> Duration? {
-        let isServer = election.decree?.isServer(peer) ?? false
-        return [isServer ? configuration.replacesServersAfter : nil, configuration.freesRolesAfter]
-            .compactMap { $0 }.min()
-    }
-
-    /// The forgotten nodes that are still to be taken out of Kubernetes by this server, and how many of the
-    /// servers that are here go before it. Those may fail, so all of them see to it in the end.
-    private var nodesToRemove: (nodes: [PeerID: String], turn: Int) {
-        guard serves, let decree = election.decree, !decree.forgotten.isEmpty else { return ([:], 0) }
-        let here = decree.servers.filter { $0.peer == localPeer || connected.contains($0.peer) }
-        var nodes: [PeerID: String] = [:]
-        for peer in decree.forgotten where !removed.contains(peer) {
-            nodes[peer] = election.card(of: peer)?.name
-        }
-        return (nodes, here.firstIndex { $0.peer == localPeer } ?? 0)
-    }
-
-    private func publication(at now: UnixTime) -> KeyPublisher.Publication {
-        var join: JoinFacts?
-        var isLeader = false
-        if case .role(let role, let certificate) = plan, role != .agent, let address = reachableAddress {
-            isLeader = certificate.decree.servers.first?.peer == localPeer
-            // Nobody joins before the members have agreed that the cluster runs.
-            if certificate.decree.isRunning, serves, let token = k3s.token ?? joinToken {
-                join = JoinFacts(epoch: certificate.decree.epoch, address: address.description, token: token)
-            } else if let said = board.joinFacts[localPeer], said.epoch == certificate.decree.epoch {
-                // What was said stands while K3s restarts.
-                join = said
-            }
-        }
-        return KeyPublisher.Publication(
-            peer: localPeer, role: plan.role?.stockName(highAvailability: configuration.highAvailability),
-            isLeader: isLeader, address: reachableAddress, join: join,
-            serverAddress: configuration.serverName,
-            nodeToken: k3s.token ?? joinToken, kubeconfig: k3s.kubeconfig,
-            publishesKubeconfig: configuration.publishesKubeconfig, watchers: watchers(at: now),
-            // Only the leader assigns roles to others.
-            ownMembers: isLeader ? Set(election.members.values.map(\.uuid)) : [])
-    }
-
-    private func watchers(at now: UnixTime) -> KeyPublisher.Watchers {
-        if stockPeersPresent { return .inRoom }
-        return strangersStay.map { now < $0 } ?? false ? .distant : .none
-    }
 }

@@ -84,12 +84,13 @@ package struct NodeDisk: Sendable {
         guard let text = try? DurableFile.read(layout.clusterRecord, maximumLength: 4096),
             let record = ClusterRecord(String(decoding: text, as: UTF8.self))
         else { return K3sCondition() }
-        let isServer = record.role == .server
         let hasEtcd = FileSystem.exists(layout.etcdData)
-        let isMember = isServer && hasEtcd && !FileSystem.exists(layout.etcdTombstone)
+        let hasData = record.holdsData(
+            of: record.epoch,
+            onDisk: hasEtcd ? .etcd : FileSystem.exists(layout.sqliteData) ? .sqlite : nil)
+        let isMember = hasData && hasEtcd && !FileSystem.exists(layout.etcdTombstone)
         return K3sCondition(
-            epoch: record.epoch, hasData: isServer && (hasEtcd || FileSystem.exists(layout.sqliteData)),
-            isMember: isMember, token: isMember ? serverToken : nil)
+            epoch: record.epoch, hasData: hasData, isMember: isMember, token: isMember ? serverToken : nil)
     }
 
     private static func isToken(_ text: String) -> Bool {
