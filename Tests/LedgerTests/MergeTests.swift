@@ -202,4 +202,34 @@ struct MergeTests {
             heartbeat, value: world.heartbeat(again), by: world.identities[0], at: again)
         #expect(away.liveness(at: again).isLive(world.owner(0)))
     }
+
+    @Test("an address that its owner has left for another one is free, wherever the tombstone did not come")
+    func movedAway() throws {
+        let world = LedgerWorld(seed: 6, members: 2)
+        let (left, taken) = (EntryID(.machines, "10.1.0.7"), EntryID(.machines, "10.1.0.9"))
+        var first = Ledger()
+        _ = try first.put(left, value: world.value(of: 0), by: world.identities[0], at: world.start)
+        var away = Ledger(restoring: Block(storage: first.storage), configuration: .init())
+        away.presentOwners = [world.owner(0), world.owner(1)]
+
+        let later = world.start + .seconds(20)
+        _ = try first.delete(left, by: world.identities[0], at: later)
+        _ = try first.put(
+            left, value: world.value(of: 1), by: world.identities[1], at: later + .seconds(1))
+        let successor = first.delta(of: [left], at: later)
+        #expect(away.merge(successor, at: later).rejections.map(\.reason) == [.overwriteOfLiveEntry])
+
+        _ = try first.put(taken, value: world.value(of: 0), by: world.identities[0], at: later)
+        let address = first.delta(of: [taken], at: later)
+        _ = away.merge(address, at: later)
+        #expect(away.merge(successor, at: later).rejections.isEmpty)
+        #expect(away.entry(left)?.owner == world.owner(1))
+
+        // The newer claim is not free because of the older one.
+        var rival = Ledger()
+        _ = try rival.put(
+            taken, value: world.value(of: 1), by: world.identities[1], at: later + .seconds(2))
+        let report = away.merge(rival.delta(of: [taken], at: later), at: later)
+        #expect(report.rejections.map(\.reason) == [.overwriteOfLiveEntry])
+    }
 }

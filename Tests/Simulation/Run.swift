@@ -1,3 +1,4 @@
+import Ledger
 import Timing
 
 extension World {
@@ -26,6 +27,9 @@ extension Scenario {
     /// How long order may take to return: backed-off restarts of K3s come at most a minute apart, and
     /// ledgers are compared at most every five.
     static let patience = Duration.seconds(330)
+    /// How long ledgers may differ: whether an address whose owner was re-imaged is still claimed depends on the
+    /// clock of who asks, until the owner's last heartbeat is `livenessWindow` old (480 s) by every clock.
+    static let ledgerPatience = patience + Ledger.Configuration().livenessWindow
 
     /// Runs the scenario to its end: faults first, then until order has returned and held for 10 s.
     package func run(records: Bool = false, sabotage: Sabotage? = nil) -> Outcome {
@@ -35,12 +39,14 @@ extension Scenario {
         world.note("all faults are over")
         var orderSince: Instant?
         var nextRound = quiet
-        while world.now < quiet + Self.patience, world.mayGoOn {
+        while world.mayGoOn {
+            let isOrdered = world.disorder.isEmpty || !world.endsWell
+            guard world.now < quiet + (isOrdered ? Self.ledgerPatience : Self.patience) else { break }
             if world.now >= nextRound {
                 nextRound = world.now + .seconds(15)
                 world.tidyUp()
             }
-            if (world.disorder.isEmpty || !world.endsWell) && world.differences.isEmpty {
+            if isOrdered && world.differences.isEmpty {
                 // Not only reached but kept; and long enough for what is looked for after 10 s.
                 let since = orderSince ?? world.now
                 orderSince = since

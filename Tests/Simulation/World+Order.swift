@@ -141,13 +141,20 @@ extension World {
                 entries[id] != reference[id] && !isTie(entries[id], reference[id], at: id)
             }
             let names = ids.map { id in
-                let versions = [reference[id], entries[id]].map { $0.map { "\($0.version)" } ?? "none" }
-                return "\(id.bucket.string)/\(id.key.string) (\(versions.joined(separator: ", ")))"
+                let versions = [reference[id], entries[id]].map(description).joined(separator: ", ")
+                return "\(id.bucket.string)/\(id.key.string) (\(versions))"
             }
             let text = names.sorted().prefix(3).joined(separator: ", ")
             if !names.isEmpty { differences.append("n\(first) and n\(index) differ in \(text)") }
         }
         return differences
+    }
+
+    /// An entry as one looks for it in a timeline: whose, and since when.
+    private func description(_ entry: Entry?) -> String {
+        guard let entry else { return "none" }
+        let owner = machines.firstIndex { $0.peer.description == entry.owner.string }
+        return "\(entry.version) of \(owner.map { "n\($0)" } ?? entry.owner.string)"
     }
 
     /// Whether the two hold the very same entries; asked first, because it is cheap.

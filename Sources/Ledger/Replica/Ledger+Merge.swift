@@ -94,11 +94,22 @@ extension Ledger {
         }
         guard let current else { return nil }
         if current.isDeleted { return entry.version > current.version ? nil : .staleReclaim }
-        if liveness.owner(of: current, at: id) != entry.owner, !liveness.isExpired(current, at: id) {
+        let owner = liveness.owner(of: current, at: id)
+        if owner != entry.owner, !liveness.isExpired(current, at: id), !hasMoved(owner, from: id, current) {
             return .overwriteOfLiveEntry
         }
         if entry.version < current.version { return .rollback }
         return entry.version == current.version && !wins(entry, over: current) ? .lostTieBreak : nil
+    }
+
+    /// Whether the owner of an address has claimed another one since: a node has one address, so the older
+    /// entry is one whose tombstone has not come here. Stock nodes, which keep to
+    /// contract J.9, wait for it.
+    private func hasMoved(_ owner: LedgerText, from id: EntryID, _ entry: Entry) -> Bool {
+        guard id.bucket == .machines else { return false }
+        return storage[.machines, default: [:]].values.contains {
+            $0.owner == owner && !$0.isDeleted && $0.version > entry.version
+        }
     }
 
     /// Our own buckets: only the owner named by the key writes, the greater version wins, and two
