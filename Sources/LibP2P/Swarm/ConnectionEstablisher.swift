@@ -113,6 +113,7 @@ final class RoundTripRelay: Sendable {
 /// Takes accepted sockets through the gate and the handshake; on their own loops.
 struct InboundAcceptor: Sendable {
     let gate: InboundGate
+    let underWay: WorkUnderWay
     let establisher: ConnectionEstablisher
     /// The swarm's loop, on which `take` is called.
     let eventLoop: any EventLoop
@@ -126,10 +127,18 @@ struct InboundAcceptor: Sendable {
         else {
             return channel.eventLoop.makeFailedFuture(SwarmError.limitReached("pending inbound connections"))
         }
-        let (gate, eventLoop, take) = (gate, eventLoop, take)
+        guard underWay.begin() else {
+            gate.leave(remote: remote)
+            return channel.eventLoop.makeFailedFuture(SwarmError.shutDown)
+        }
+        underWay.add(channel)
+        let (gate, underWay, eventLoop, take) = (gate, underWay, eventLoop, take)
         establisher.establish(channel, .inbound, expectedPeer: nil, timeout: timeout).whenComplete { result in
             gate.leave(remote: remote)
-            if case .success(let connection) = result { eventLoop.execute { take(connection) } }
+            eventLoop.execute {
+                if case .success(let connection) = result { take(connection) }
+                underWay.end()
+            }
         }
         return channel.eventLoop.makeSucceededVoidFuture()
     }

@@ -24,6 +24,7 @@ final class SwarmDriver {
     private let group: any EventLoopGroup
     private let transport: TCPTransport
     private let establisher: ConnectionEstablisher
+    private let underWay: WorkUnderWay
     private var core: SwarmCore
     private var observers: [@Sendable (SwarmEvent) -> Void] = []
     private var listeners: [any Channel] = []
@@ -47,6 +48,7 @@ final class SwarmDriver {
         self.gate = gate
         self.log = Logger(label: "swarm")
         self.transport = TCPTransport(group: group)
+        self.underWay = WorkUnderWay(eventLoop: loop)
         let roundTrips = RoundTripRelay(eventLoop: loop)
         self.roundTrips = roundTrips
         self.establisher = ConnectionEstablisher(
@@ -149,12 +151,15 @@ final class SwarmDriver {
     private func start(
         _ attempt: SwarmCore.AttemptID, _ peer: PeerID, _ address: Multiaddr, _ timeout: Duration
     ) {
+        guard underWay.begin() else { return }
         attempts[attempt] = .some(nil)
-        let establisher = establisher
+        let (establisher, underWay) = (establisher, underWay)
         let limit = TimeAmount.nanoseconds(timeout.wholeNanoseconds)
         let began = now
         let bound = NIOLoopBound(self, eventLoop: eventLoop)
-        transport.dial(address, timeout: timeout, on: group.next()).hop(to: eventLoop).flatMap { channel in
+        transport.dial(address, timeout: timeout, on: group.next(), opened: underWay.add).hop(
+            to: eventLoop
+        ).flatMap { channel in
             let driver = bound.value
             guard driver.attempts[attempt] != nil else {
                 channel.close(promise: nil)
@@ -178,6 +183,7 @@ final class SwarmDriver {
             case .failure(let error):
                 if isWanted { driver.receive(.attemptFailed(attempt, reason: "\(error)")) }
             }
+            underWay.end()
         }
     }
 
@@ -188,7 +194,7 @@ final class SwarmDriver {
     func listen(on addresses: [Multiaddr]) -> EventLoopFuture<[Multiaddr]> {
         let bound = NIOLoopBound(self, eventLoop: eventLoop)
         let acceptor = InboundAcceptor(
-            gate: gate, establisher: establisher, eventLoop: eventLoop,
+            gate: gate, underWay: underWay, establisher: establisher, eventLoop: eventLoop,
             timeout: .nanoseconds(configuration.timings.inboundUpgradeTimeout.wholeNanoseconds)
         ) { bound.value.take($0, attempt: nil) }
         let binds = addresses.map { address in transport.listen(address, accept: acceptor.accept) }
@@ -296,11 +302,14 @@ final class SwarmDriver {
         pushTimer?.cancel()
         addressWatch?.stop()
         addressWatch = nil
-        let closing = listeners.map { $0.closeFuture } + connections.values.map { $0.channel.closeFuture }
+        var closing = listeners.map { $0.closeFuture }
         for listener in listeners { listener.close(promise: nil) }
         listeners = []
+        // They end by what their muxers have yet to say.
+        let connected = Set(connections.values.map { ObjectIdentifier($0.channel) })
         receive(.shutDown)
         timer?.cancel()
+        closing.append(underWay.shut { connected.contains(ObjectIdentifier($0)) })
         let log = log
         return EventLoopFuture.whenAllComplete(closing, on: eventLoop).map { _ in
             log.debug("shut down")

@@ -20,10 +20,11 @@ package struct TCPTransport: Sendable {
 
     /// Connects to `address`, an address of plain TCP, which may begin with a domain name. The
     /// channel's pipeline is empty and its `autoRead` off, so that what the other end sends at once
-    /// waits for the handlers. Fails with `SwarmError.invalidAddress`, an error of the system or
+    /// waits for the handlers. `opened` hears of each socket before it connects. Fails with `SwarmError.invalidAddress`, an error of the system or
     /// `ChannelError.connectTimeout`.
     package func dial(
-        _ address: Multiaddr, timeout: Duration, on loop: any EventLoop
+        _ address: Multiaddr, timeout: Duration, on loop: any EventLoop,
+        opened: @escaping @Sendable (any Channel) -> Void
     ) -> EventLoopFuture<any Channel> {
         guard let endpoint = address.tcpEndpoint else {
             return loop.makeFailedFuture(SwarmError.invalidAddress("\(address) is no TCP address"))
@@ -31,6 +32,10 @@ package struct TCPTransport: Sendable {
         let bootstrap = Self.applyOptions(to: ClientBootstrap(group: loop))
             .channelOption(.autoRead, value: false)
             .connectTimeout(.nanoseconds(timeout.wholeNanoseconds))
+            .channelInitializer { channel in
+                opened(channel)
+                return channel.eventLoop.makeSucceededVoidFuture()
+            }
         switch endpoint.host {
         case .address(let ip, let zone):
             do {
