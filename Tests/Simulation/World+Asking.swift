@@ -10,6 +10,14 @@ extension World {
     /// The role that the node obeys.
     package func role(_ index: Int) -> NodeRole? { machines[index].agent?.core.plan.role }
 
+    /// Whether every running node knows that the members have agreed that the machine is gone.
+    package func isForgotten(_ index: Int) -> Bool {
+        let peer = machines[index].peer
+        return machines.allSatisfy { machine in
+            machine.peer == peer || machine.agent?.core.forgotten.keys.contains(peer) != false
+        }
+    }
+
     /// The address that the node may use.
     package func address(_ index: Int) -> VirtualAddress? { machines[index].agent?.core.address }
 

@@ -218,4 +218,60 @@ struct ServerTests {
         #expect(world.disorder.isEmpty, "\(world.disorder) \(world.timeline)")
         #expect(world.clusters.count == 1)
     }
+
+    @Test(
+        "a server that stays away as long as the cloud-config allows is replaced, and one that returns is not"
+    )
+    func replacement() throws {
+        var scenario = Self.scenario(seed: 95, servers: 2)
+        scenario.replacesServersAfter = .seconds(60)
+        var world = World(scenario)
+        world.run(for: .seconds(60))
+        let before = Self.roles(world)
+        for server in before.indices where before[server] != .agent {
+            scenario.faults = [Fault(at: .seconds(60), .death(server))]
+            world = World(scenario, records: true)
+            world.run(for: .seconds(119))
+            #expect(Self.roles(world).count { $0 == .founder || $0 == .server } == 2, "n\(server)")
+            world.run(for: .seconds(60))
+            #expect(world.violations.isEmpty, "n\(server): \(world.violations)")
+            #expect(world.disorder.isEmpty, "n\(server): \(world.disorder) \(world.timeline)")
+            #expect(world.isForgotten(server))
+            #expect(Self.roles(world).count { $0 == .founder || $0 == .server } == 3)
+            #expect(world.clusters.count == 1)
+
+            scenario.faults = [Fault(at: .seconds(60), .powerCut(server, outage: .seconds(50)))]
+            world = World(scenario, records: true)
+            world.run(for: .seconds(240))
+            #expect(world.violations.isEmpty, "n\(server): \(world.violations)")
+            #expect(Self.roles(world) == before, "n\(server): \(world.timeline)")
+        }
+    }
+
+    @Test(
+        "with dynamic roles the role of whoever is gone past the limit is freed, and given anew on its return"
+    )
+    func dynamicRoles() throws {
+        var scenario = Scenario(seed: 96, count: 4, quorum: 3)
+        scenario.freesRolesAfter = .seconds(60)
+        var world = World(scenario)
+        world.run(for: .seconds(30))
+        let agent = try #require((0..<4).first { world.role($0) == .agent })
+        scenario.faults = [Fault(at: .seconds(30), .powerCut(agent, outage: .seconds(120)))]
+        world = World(scenario, records: true)
+        world.run(for: .seconds(89))
+        #expect(!world.isForgotten(agent))
+        world.run(for: .seconds(40))
+        #expect(world.isForgotten(agent))
+        world.run(for: .seconds(120))
+        #expect(world.violations.isEmpty, "\(world.violations)")
+        #expect(world.disorder.isEmpty, "\(world.disorder) \(world.timeline)")
+        #expect(!world.isForgotten(agent))
+        #expect(world.role(agent) == .agent)
+
+        scenario.freesRolesAfter = nil
+        world = World(scenario, records: true)
+        world.run(for: .seconds(149))
+        #expect(!world.isForgotten(agent))
+    }
 }
