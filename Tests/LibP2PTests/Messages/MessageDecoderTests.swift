@@ -5,10 +5,10 @@ import NIOEmbedded
 import Testing
 import Timing
 
-@testable import MeshNetwork
+@testable import LibP2P
 
-@Suite("Ledger and admission streams")
-struct LedgerFrameDecoderTests {
+@Suite("Messages cut out of streams")
+struct MessageDecoderTests {
     private final class Heard: Sendable {
         private let state = NIOLockedValueBox<(frames: [[UInt8]], ends: Int)>(([], 0))
         var frames: [[UInt8]] { state.withLockedValue { $0.frames } }
@@ -19,8 +19,12 @@ struct LedgerFrameDecoderTests {
 
     private func channel(_ heard: Heard, maximum: Int = 1000) throws -> EmbeddedChannel {
         let channel = EmbeddedChannel(
-            handler: LedgerFrameDecoder(maximum: maximum, frame: { heard.frame($0) }, closed: { heard.end() })
-        )
+            handler: MessageDecoder(
+                .lengthPrefixed(maximum: maximum),
+                message: { bytes in
+                    heard.frame(bytes)
+                    return true
+                }, closed: { heard.end() }))
         try channel.connect(to: SocketAddress(ipAddress: "127.0.0.1", port: 1)).wait()
         return channel
     }
@@ -68,40 +72,22 @@ struct LedgerFrameDecoderTests {
         #expect(!channel.isActive)
     }
 
-    private func collector(_ heard: Heard) throws -> EmbeddedChannel {
-        let channel = EmbeddedChannel(
-            handler: CollectingHandler(
-                maximum: 4, timeout: .seconds(10), isComplete: { $0.count == 4 },
-                done: { bytes in bytes.map { heard.frame($0) } ?? heard.end() }))
-        try channel.connect(to: SocketAddress(ipAddress: "127.0.0.1", port: 1)).wait()
-        return channel
-    }
-
-    @Test("an admission message is collected from pieces and said once")
-    func collecting() throws {
+    @Test("messages of one length come out whole, and the first that is none ends the stream")
+    func fixedLength() throws {
         let heard = Heard()
-        let channel = try collector(heard)
-        for byte in 1...4 as ClosedRange<UInt8> { try channel.writeInbound(ByteBuffer(bytes: [byte])) }
-        try channel.writeInbound(ByteBuffer(bytes: [5]))
-        #expect(heard.frames == [[1, 2, 3, 4]] && heard.ends == 0)
-        channel.embeddedEventLoop.advanceTime(by: .seconds(10))
-        #expect(!channel.isActive && heard.ends == 0)
-    }
-
-    @Test("one that is too long, too short or too slow is none")
-    func notCollecting() throws {
-        var heard = Heard()
-        var channel = try collector(heard)
-        try channel.writeInbound(ByteBuffer(bytes: [1, 2, 3, 4, 5]))
-        #expect(heard.frames.isEmpty && heard.ends == 1)
-        heard = Heard()
-        channel = try collector(heard)
-        try channel.writeInbound(ByteBuffer(bytes: [1, 2, 3]))
-        channel.pipeline.fireUserInboundEventTriggered(ChannelEvent.inputClosed)
-        #expect(heard.frames.isEmpty && heard.ends == 1)
-        heard = Heard()
-        channel = try collector(heard)
-        channel.embeddedEventLoop.advanceTime(by: .seconds(10))
-        #expect(heard.ends == 1 && !channel.isActive)
+        let channel = EmbeddedChannel(
+            handler: MessageDecoder(
+                .fixed(3),
+                message: { bytes in
+                    guard bytes[0] != 0 else { return false }
+                    heard.frame(bytes)
+                    return true
+                }, closed: { heard.end() }))
+        try channel.connect(to: SocketAddress(ipAddress: "127.0.0.1", port: 1)).wait()
+        try channel.writeInbound(ByteBuffer(bytes: [1, 2]))
+        #expect(heard.frames.isEmpty)
+        try channel.writeInbound(ByteBuffer(bytes: [3, 4, 5, 6, 0, 8, 9, 10, 11, 12]))
+        #expect(heard.frames == [[1, 2, 3], [4, 5, 6]] && heard.ends == 1)
+        #expect(!channel.isActive)
     }
 }
