@@ -11,6 +11,9 @@ final class WorkUnderWay: Sendable {
         var isIdle: Bool { channels.isEmpty && tasks == 0 }
     }
 
+    /// A name that is being looked up cannot be given up, and nobody waits longer for it.
+    private static let longestWait = TimeAmount.seconds(2)
+
     private let eventLoop: any EventLoop
     private let state = NIOLockedValueBox(State())
 
@@ -45,7 +48,7 @@ final class WorkUnderWay: Sendable {
     }
 
     /// Lets nothing begin any more and closes every socket that `isKept` does not name. Done when nothing is
-    /// under way.
+    /// under way, or after two seconds.
     func shut(sparing isKept: (any Channel) -> Bool) -> EventLoopFuture<Void> {
         let promise = eventLoop.makePromise(of: Void.self)
         let channels = state.withLockedValue { state in
@@ -54,6 +57,8 @@ final class WorkUnderWay: Sendable {
         }
         for channel in channels where !isKept(channel) { channel.close(promise: nil) }
         settle { _ in }
+        let timer = eventLoop.scheduleTask(in: Self.longestWait) { promise.succeed() }
+        promise.futureResult.whenComplete { _ in timer.cancel() }
         return promise.futureResult
     }
 

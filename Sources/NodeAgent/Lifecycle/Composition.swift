@@ -15,7 +15,6 @@ internal import NIOPosix
 internal import ServiceLifecycle
 internal import Systemd
 internal import Timing
-internal import UnixSignals
 internal import VPN
 
 /// The running parts of one agent. Made bottom up; stopped top down.
@@ -69,7 +68,7 @@ struct Composition: Sendable {
         let time = SystemTime()
         let startedAt = time.now()
         let identity = try identity(paths)
-        let machine = try machine(paths)
+        let machine = try MachineIdentity.find(paths)
         let disk = NodeDisk(paths: paths)
         let election = try restored(
             try disk.loadElection(at: time.wallClock()), what: "election state", logger: logger)
@@ -106,15 +105,7 @@ struct Composition: Sendable {
             try TunDevice.attach(
                 name: settings.interface, subnet: settings.claim.subnet, mtu: settings.mtu)
         }
-        let manager: any ServiceManager
-        let supervision: DesiredState.Supervision
-        if !paths.isRelocated, SystemManager.isBooted {
-            manager = try SystemdManager()
-            supervision = .systemd(agentUnit: "kairos-agent.service")
-        } else {
-            manager = try ChildProcessManager(time: time)
-            supervision = .childProcess
-        }
+        let (manager, supervision) = try Supervisor.find(paths: paths, time: time)
         let layout = K3sLayout(root: paths.root.isEmpty ? "/" : paths.root)
         let written = FileSystem.content(of: layout.dropIn).map { WrittenConfig($0) }
         let k3sNode = K3sRunner.Node(
@@ -213,188 +204,11 @@ struct Composition: Sendable {
         }
     }
 
-    private static func identity(_ paths: NodePaths) throws(AgentFailure) -> Identity {
-        do { return try IdentityFile(path: paths.identity).loadOrCreate() } catch {
-            switch error {
-            case .corrupt: throw AgentFailure(error.description, exitCode: AgentFailure.Code.data)
-            case .inaccessible(let cause):
-                throw AgentFailure(
-                    error.description,
-                    exitCode: cause.isPermission
-                        ? AgentFailure.Code.permission : AgentFailure.Code.inputOutput)
-            }
-        }
-    }
-
-    private static func machine(_ paths: NodePaths) throws(AgentFailure) -> MachineIdentity {
-        do {
-            return try MachineIdentity(root: paths.under("/"), environment: ProcessEnvironment.read(["UUID"]))
-        } catch {
-            throw AgentFailure(error.description, exitCode: AgentFailure.Code.data)
-        }
-    }
-
-    private static func restored<Content>(
-        _ recovered: @autoclosure () throws(NodeDiskError) -> NodeDisk.Recovered<Content>, what: String,
-        logger: Logger
-    ) throws(AgentFailure) -> Content? {
-        do {
-            let recovered = try recovered()
-            if case .setAside(let path) = recovered {
-                logger.error(
-                    "the \(what) on disk is damaged and was set aside", metadata: ["kept as": "\(path)"])
-            }
-            return recovered.content
-        } catch {
-            throw AgentFailure(
-                "\(error.description); the node must not go on without its \(what): repair the disk",
-                exitCode: AgentFailure.Code.inputOutput)
-        }
-    }
-
-    private static func leasedAddress(_ lease: LeaseFile, logger: Logger) throws(AgentFailure)
-        -> VirtualAddress?
-    {
-        do throws(LibP2P.FileError) {
-            switch try lease.read() {
-            case .none: return nil
-            case .address(let address): return address
-            case .setAside(let path):
-                logger.warning(
-                    "the lease file held no address and was set aside", metadata: ["kept as": "\(path)"])
-                return nil
-            }
-        } catch {
-            throw AgentFailure(
-                "\(error.description); repair the disk, or remove the file to claim a new address",
-                exitCode: AgentFailure.Code.inputOutput)
-        }
-    }
-
-    private static func listen(
-        identity: Identity, settings: NodeSettings, group: MultiThreadedEventLoopGroup, logger: Logger
-    ) async throws -> Swarm {
-        var configuration = SwarmConfiguration()
-        configuration.agentVersion = PeerInformation.agentPrefix + AgentVersion.current
-        var security: [any SecurityProtocol] = [NoiseSecurity(identity: identity)]
-        do throws(TLSError) {
-            // As go-libp2p: TLS first, Noise for peers that have no TLS.
-            security.insert(try TLSSecurity(identity: identity), at: 0)
-        } catch {
-            logger.warning("connections are secured with Noise alone: \(error)")
-        }
-        let swarm = try await Swarm.make(
-            identity: identity, security: security, group: group,
-            configuration: configuration
-        ).get()
-        let network = settings.claim.subnet
-        if settings.addressing.hasVPN, let address = IPAddress(network.network.description),
-            let subnet = Subnet(address: address, prefixLength: network.prefixLength)
-        {
-            // The tunnel must not be tunnelled (contract/wire.md K.1).
-            swarm.setBlockedSubnets([subnet])
-        }
-        var addresses = settings.listenAddresses
-        if addresses.isEmpty {
-            addresses = [try Multiaddr("/ip4/0.0.0.0/tcp/0"), try Multiaddr("/ip6/::/tcp/0")]
-        }
-        do {
-            let listening = try await swarm.listen(on: addresses).get()
-            logger.info(
-                "listening",
-                metadata: ["peer": "\(identity.peerID)", "addresses": "\(listening.map(\.description))"])
-        } catch {
-            try? await swarm.shutDown().get()
-            throw AgentFailure(
-                "cannot listen on \(addresses.map(\.description).joined(separator: ", ")): \(error); free the port, or"
-                    + " give another one in p2p.vpn.env EDGEVPNLISTENMADDRS",
-                exitCode: AgentFailure.Code.unavailable)
-        }
-        return swarm
-    }
-
-    private static func core(
-        identity: Identity, machine: MachineIdentity, settings: NodeSettings, lease: VirtualAddress?,
-        election restored: ElectionState?, joinToken: String?, k3s: K3sCondition, at now: Instant
-    ) throws(AgentFailure) -> NodeCore {
-        // Statements of one network and bucket prove nothing in another.
-        let network =
-            settings.token.tag.map { byte in (byte < 16 ? "0" : "") + String(byte, radix: 16) }.joined()
-            + "/" + settings.networkID
-        let scope = ElectionScope(network: network, quorum: settings.quorum)
-        let claim: AddressClaim
-        do throws(AddressError) {
-            claim = try AddressClaim(
-                configuration: settings.claim,
-                description: MachineEntry(
-                    peerID: identity.peerID.description, hostname: machine.hostName,
-                    address: settings.claim.subnet.network,
-                    version: MachineEntry.implementation + AgentVersion.current), lease: lease)
-        } catch {
-            throw AgentFailure(
-                "p2p.vpn.address: \(error.description); \(error.remedy)",
-                exitCode: AgentFailure.Code.configuration)
-        }
-        let election = DecreeElection(
-            configuration: .init(
-                scope: scope, identity: identity,
-                card: MemberCard(uuid: machine.uuid, name: machine.hostName, forcedRole: settings.forcedRole)),
-            restored: restored, random: .fromSystem(), at: now)
-        return NodeCore(
-            configuration: .init(
-                identity: identity, uuid: machine.uuid, name: machine.hostName, networkID: settings.networkID,
-                scope: scope, forcedRole: settings.forcedRole, highAvailability: settings.highAvailability,
-                additionalServers: settings.additionalServers,
-                replacesServersAfter: settings.replacesServersAfter,
-                freesRolesAfter: settings.freesRolesAfter,
-                apiAddress: settings.apiAddress, addressing: settings.addressing,
-                serverName: settings.kubeVIP?.address, fixedToken: settings.fixedToken,
-                publishesKubeconfig: settings.publishesKubeconfig, runsK3s: settings.runsK3s),
-            claim: claim, election: election, joinToken: joinToken, k3s: k3s)
-    }
-
-    private static func discover(
-        identity: Identity, settings: NodeSettings, swarm: Swarm, mesh: MeshService, time: any TimeSource,
-        logger: Logger
-    ) async throws -> MulticastDNSService? {
-        guard settings.multicastDNS else { return nil }
-        var configuration = MulticastDNSService.Configuration(
-            discovery: .init(serviceName: settings.token.mdnsName, localPeer: identity.peerID))
-        configuration.excludedInterfaces = InterfaceFilter(
-            InterfaceFilter.containerPatterns + [settings.interface])
-        let settled = configuration
-        let discovery = try await swarm.eventLoop.submit {
-            try MulticastDNSService(
-                configuration: settled, eventLoop: swarm.eventLoop, generator: .fromSystem(), time: time,
-                logger: logger
-            ) { peer, addresses in
-                mesh.discovered(peer, at: addresses)
-            }
-        }.get()
-        swarm.addObserver { event in
-            if case .listening(let addresses) = event { discovery.updateAddresses(addresses) }
-        }
-        do { try await discovery.start().get() } catch {
-            // Networks without multicast have the bootstrap list.
-            logger.warning("no multicast discovery", metadata: ["reason": "\(error)"])
-        }
-        return discovery
-    }
-
     // MARK: running
 
     /// Runs until SIGTERM or SIGINT, then stops everything within `stopTimeout`.
     func run(stopTimeout: Duration) async throws {
-        var configuration = ServiceGroupConfiguration(
-            services: [
-                .init(
-                    service: ClosureService { try await runParts() },
-                    successTerminationBehavior: .gracefullyShutdownGroup)
-            ],
-            gracefulShutdownSignals: [.sigterm, .sigint], logger: logger)
-        configuration.maximumGracefulShutdownDuration = stopTimeout
-        var failure: (any Error)?
-        do { try await ServiceGroup(configuration: configuration).run() } catch { failure = error }
+        let failure = await Supervisor.run(stopTimeout: stopTimeout, logger: logger) { try await runParts() }
         await stop()
         if let failure { throw failure }
         guard let changes = await watcher.reasonToStartAgain else { return }
@@ -472,11 +286,4 @@ struct Composition: Sendable {
         try? await files.shutdownGracefully()
         try? await group.shutdownGracefully()
     }
-}
-
-/// One closure as a service.
-struct ClosureService: ServiceLifecycle.Service {
-    let body: @Sendable () async throws -> Void
-
-    func run() async throws { try await body() }
 }

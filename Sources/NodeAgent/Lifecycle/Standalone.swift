@@ -8,7 +8,6 @@ internal import NIOPosix
 internal import ServiceLifecycle
 internal import Systemd
 internal import Timing
-internal import UnixSignals
 
 /// A node without a mesh: K3s as the cloud-config asks for by hand, kept so (contract/kairos.md §3.5e).
 struct Standalone: Sendable, StatusSource, LedgerSource, OperatorCommands {
@@ -25,16 +24,10 @@ struct Standalone: Sendable, StatusSource, LedgerSource, OperatorCommands {
         stopTimeout: Duration, logger: Logger
     ) async throws(AgentFailure) {
         let lock: InstanceLock
-        let machine: MachineIdentity
         do { lock = try InstanceLock(path: paths.lock) } catch {
             throw AgentFailure(error.description, exitCode: AgentFailure.Code.unavailable)
         }
-        do {
-            machine = try MachineIdentity(
-                root: paths.under("/"), environment: ProcessEnvironment.read(["UUID"]))
-        } catch {
-            throw AgentFailure(error.description, exitCode: AgentFailure.Code.data)
-        }
+        let machine = try MachineIdentity.find(paths)
         do {
             try await serve(
                 command, machine: machine, options: options, paths: paths, configuration: configuration,
@@ -54,15 +47,7 @@ struct Standalone: Sendable, StatusSource, LedgerSource, OperatorCommands {
         configuration: NodeConfiguration, stopTimeout: Duration, logger: Logger
     ) async throws {
         let time = SystemTime()
-        let manager: any ServiceManager
-        let supervision: DesiredState.Supervision
-        if !paths.isRelocated, SystemManager.isBooted {
-            manager = try SystemdManager()
-            supervision = .systemd(agentUnit: "kairos-agent.service")
-        } else {
-            manager = try ChildProcessManager(time: time)
-            supervision = .childProcess
-        }
+        let (manager, supervision) = try Supervisor.find(paths: paths, time: time)
         let layout = K3sLayout(root: paths.root.isEmpty ? "/" : paths.root)
         let k3s = K3sRunner(
             node: .init(
@@ -92,16 +77,9 @@ struct Standalone: Sendable, StatusSource, LedgerSource, OperatorCommands {
         logger.notice(
             "no mesh: K3s runs as the cloud-config asks for", metadata: ["command": "\(command.rawValue)"])
         k3s.runAsGiven(command)
-        var services = ServiceGroupConfiguration(
-            services: [
-                .init(
-                    service: ClosureService { try await node.runParts(api) },
-                    successTerminationBehavior: .gracefullyShutdownGroup)
-            ],
-            gracefulShutdownSignals: [.sigterm, .sigint], logger: logger)
-        services.maximumGracefulShutdownDuration = stopTimeout
-        var failure: (any Error)?
-        do { try await ServiceGroup(configuration: services).run() } catch { failure = error }
+        let failure = await Supervisor.run(stopTimeout: stopTimeout, logger: logger) {
+            try await node.runParts(api)
+        }
         ServiceNotification.stopping()
         if supervision == .childProcess { await manager.shutDown() }
         try? await group.shutdownGracefully()

@@ -1,0 +1,176 @@
+internal import AgentAPI
+internal import CloudConfig
+internal import Coordination
+internal import K3s
+internal import LibP2P
+internal import Logging
+internal import MeshNetwork
+internal import MulticastDNS
+internal import Multiformats
+internal import NIOCore
+internal import NIOPosix
+internal import Timing
+internal import VPN
+
+// The parts, each made from the settings and what is on disk, with what to do when it cannot be.
+extension Composition {
+    static func identity(_ paths: NodePaths) throws(AgentFailure) -> Identity {
+        do { return try IdentityFile(path: paths.identity).loadOrCreate() } catch {
+            switch error {
+            case .corrupt: throw AgentFailure(error.description, exitCode: AgentFailure.Code.data)
+            case .inaccessible(let cause):
+                throw AgentFailure(
+                    error.description,
+                    exitCode: cause.isPermission
+                        ? AgentFailure.Code.permission : AgentFailure.Code.inputOutput)
+            }
+        }
+    }
+
+    static func restored<Content>(
+        _ recovered: @autoclosure () throws(NodeDiskError) -> NodeDisk.Recovered<Content>, what: String,
+        logger: Logger
+    ) throws(AgentFailure) -> Content? {
+        do {
+            let recovered = try recovered()
+            if case .setAside(let path) = recovered {
+                logger.error(
+                    "the \(what) on disk is damaged and was set aside", metadata: ["kept as": "\(path)"])
+            }
+            return recovered.content
+        } catch {
+            throw AgentFailure(
+                "\(error.description); the node must not go on without its \(what): repair the disk",
+                exitCode: AgentFailure.Code.inputOutput)
+        }
+    }
+
+    static func leasedAddress(_ lease: LeaseFile, logger: Logger) throws(AgentFailure)
+        -> VirtualAddress?
+    {
+        do throws(LibP2P.FileError) {
+            switch try lease.read() {
+            case .none: return nil
+            case .address(let address): return address
+            case .setAside(let path):
+                logger.warning(
+                    "the lease file held no address and was set aside", metadata: ["kept as": "\(path)"])
+                return nil
+            }
+        } catch {
+            throw AgentFailure(
+                "\(error.description); repair the disk, or remove the file to claim a new address",
+                exitCode: AgentFailure.Code.inputOutput)
+        }
+    }
+
+    static func listen(
+        identity: Identity, settings: NodeSettings, group: MultiThreadedEventLoopGroup, logger: Logger
+    ) async throws -> Swarm {
+        var configuration = SwarmConfiguration()
+        configuration.agentVersion = PeerInformation.agentPrefix + AgentVersion.current
+        var security: [any SecurityProtocol] = [NoiseSecurity(identity: identity)]
+        do throws(TLSError) {
+            // As go-libp2p: TLS first, Noise for peers that have no TLS.
+            security.insert(try TLSSecurity(identity: identity), at: 0)
+        } catch {
+            logger.warning("connections are secured with Noise alone: \(error)")
+        }
+        let swarm = try await Swarm.make(
+            identity: identity, security: security, group: group,
+            configuration: configuration
+        ).get()
+        let network = settings.claim.subnet
+        if settings.addressing.hasVPN, let address = IPAddress(network.network.description),
+            let subnet = Subnet(address: address, prefixLength: network.prefixLength)
+        {
+            // The tunnel must not be tunnelled (contract/wire.md K.1).
+            swarm.setBlockedSubnets([subnet])
+        }
+        var addresses = settings.listenAddresses
+        if addresses.isEmpty {
+            addresses = [try Multiaddr("/ip4/0.0.0.0/tcp/0"), try Multiaddr("/ip6/::/tcp/0")]
+        }
+        do {
+            let listening = try await swarm.listen(on: addresses).get()
+            logger.info(
+                "listening",
+                metadata: ["peer": "\(identity.peerID)", "addresses": "\(listening.map(\.description))"])
+        } catch {
+            try? await swarm.shutDown().get()
+            throw AgentFailure(
+                "cannot listen on \(addresses.map(\.description).joined(separator: ", ")): \(error); free the port, or"
+                    + " give another one in p2p.vpn.env EDGEVPNLISTENMADDRS",
+                exitCode: AgentFailure.Code.unavailable)
+        }
+        return swarm
+    }
+
+    static func core(
+        identity: Identity, machine: MachineIdentity, settings: NodeSettings, lease: VirtualAddress?,
+        election restored: ElectionState?, joinToken: String?, k3s: K3sCondition, at now: Instant
+    ) throws(AgentFailure) -> NodeCore {
+        // Statements of one network and bucket prove nothing in another.
+        let network =
+            settings.token.tag.map { byte in (byte < 16 ? "0" : "") + String(byte, radix: 16) }.joined()
+            + "/" + settings.networkID
+        let scope = ElectionScope(network: network, quorum: settings.quorum)
+        let claim: AddressClaim
+        do throws(AddressError) {
+            claim = try AddressClaim(
+                configuration: settings.claim,
+                description: MachineEntry(
+                    peerID: identity.peerID.description, hostname: machine.hostName,
+                    address: settings.claim.subnet.network,
+                    version: MachineEntry.implementation + AgentVersion.current), lease: lease)
+        } catch {
+            throw AgentFailure(
+                "p2p.vpn.address: \(error.description); \(error.remedy)",
+                exitCode: AgentFailure.Code.configuration)
+        }
+        let election = DecreeElection(
+            configuration: .init(
+                scope: scope, identity: identity,
+                card: MemberCard(uuid: machine.uuid, name: machine.hostName, forcedRole: settings.forcedRole)),
+            restored: restored, random: .fromSystem(), at: now)
+        return NodeCore(
+            configuration: .init(
+                identity: identity, uuid: machine.uuid, name: machine.hostName, networkID: settings.networkID,
+                scope: scope, forcedRole: settings.forcedRole, highAvailability: settings.highAvailability,
+                additionalServers: settings.additionalServers,
+                replacesServersAfter: settings.replacesServersAfter,
+                freesRolesAfter: settings.freesRolesAfter,
+                apiAddress: settings.apiAddress, addressing: settings.addressing,
+                serverName: settings.kubeVIP?.address, fixedToken: settings.fixedToken,
+                publishesKubeconfig: settings.publishesKubeconfig, runsK3s: settings.runsK3s),
+            claim: claim, election: election, joinToken: joinToken, k3s: k3s)
+    }
+
+    static func discover(
+        identity: Identity, settings: NodeSettings, swarm: Swarm, mesh: MeshService, time: any TimeSource,
+        logger: Logger
+    ) async throws -> MulticastDNSService? {
+        guard settings.multicastDNS else { return nil }
+        var configuration = MulticastDNSService.Configuration(
+            discovery: .init(serviceName: settings.token.mdnsName, localPeer: identity.peerID))
+        configuration.excludedInterfaces = InterfaceFilter(
+            InterfaceFilter.containerPatterns + [settings.interface])
+        let settled = configuration
+        let discovery = try await swarm.eventLoop.submit {
+            try MulticastDNSService(
+                configuration: settled, eventLoop: swarm.eventLoop, generator: .fromSystem(), time: time,
+                logger: logger
+            ) { peer, addresses in
+                mesh.discovered(peer, at: addresses)
+            }
+        }.get()
+        swarm.addObserver { event in
+            if case .listening(let addresses) = event { discovery.updateAddresses(addresses) }
+        }
+        do { try await discovery.start().get() } catch {
+            // Networks without multicast have the bootstrap list.
+            logger.warning("no multicast discovery", metadata: ["reason": "\(error)"])
+        }
+        return discovery
+    }
+}
