@@ -17,6 +17,8 @@ private struct TestNode {
     private(set) var core: NodeCore
     private(set) var effects: [NodeCore.Effect] = []
     private var now = Instant.zero
+    /// What the disk says of a lease, at once; it takes its time where this says nothing.
+    var lease: (VirtualAddress) -> NodeCore.Input? = { .leaseWritten($0) }
 
     /// `decree` is on the node's disk: of servers by name, and of forgotten nodes.
     init(
@@ -93,6 +95,7 @@ private struct TestNode {
             effects += done
             for effect in done {
                 switch effect {
+                case .writeLease(let address): if let answer = lease(address) { inputs.append(answer) }
                 case .configureDevice(let address): inputs.append(.device(.up(address)))
                 case .releaseDevice: inputs.append(.device(.down))
                 case .persistElection(_, let number): inputs.append(.electionPersisted(number))
@@ -397,6 +400,27 @@ struct NodeCoreTests {
     }
 
     // MARK: an address that becomes free
+
+    @Test("the device has an address only once its lease is on disk, or cannot be")
+    func leaseFirst() throws {
+        for isFull in [false, true] {
+            var node = try TestNode(servers: ["ann"])
+            node.lease = { _ in nil }
+            node.put(.start, at: 0)
+            let address = try #require(node.core.address)
+            let isConfigured: (NodeCore.Effect) -> Bool = {
+                if case .configureDevice(address) = $0 { true } else { false }
+            }
+            #expect(node.does { if case .writeLease(address) = $0 { true } else { false } })
+            #expect(!node.does(isConfigured))
+            node.put(.tick, at: 5)
+            #expect(!node.does(isConfigured))
+            node.put(isFull ? .leaseFailed(address) : .leaseWritten(address), at: 6)
+            #expect(node.does(isConfigured))
+            node.put(.leaseWritten(address), at: 7)
+            #expect(!node.does(isConfigured), "once is enough")
+        }
+    }
 
     @Test("an address is free some seconds after the eight minutes for which its owner has been away")
     func freedAddress() throws {

@@ -285,7 +285,7 @@ extension World {
             }
         case .token(let token): feed(fails ? .joinTokenFailed : .joinToken(token), to: index)
         case .lease(let address):
-            if fails, let address { feed(.leaseFailed(address), to: index) }
+            if let address { feed(fails ? .leaseFailed(address) : .leaseWritten(address), to: index) }
         case .snapshot: feed(.persisted(succeeded: !fails), to: index)
         }
     }

@@ -87,6 +87,8 @@ package struct NodeCore: Sendable {
         case stockPeers(Bool)
         case electionPersisted(UInt64)
         case electionPersistFailed(UInt64, reason: String)
+        /// The lease of this address is on disk.
+        case leaseWritten(VirtualAddress)
         /// The lease of this address could not be written.
         case leaseFailed(VirtualAddress)
         /// The device carries the address, or what keeps it from doing so.
@@ -192,6 +194,9 @@ package struct NodeCore: Sendable {
     private var reservedSince: Instant?
     var reservationIsOver = false
     private static let longestReservation = Duration.seconds(120)
+    /// The lease that the disk is writing, and whether the device waits for it: a node that loses power in
+    /// between would come back with another address than it had.
+    private var leaseOnItsWay: (address: VirtualAddress, isAwaited: Bool)?
     /// When a lease that could not be written is tried again: without it a restart finds an older address.
     private var leaseRetry: (address: VirtualAddress, at: Instant)?
     private static let writeRetryInterval = Duration.seconds(1)
@@ -258,7 +263,10 @@ package struct NodeCore: Sendable {
             electionStep(.persisted(number), at: now, &effects)
         case .electionPersistFailed(let number, let reason):
             electionStep(.persistFailed(number, reason: reason), at: now, &effects)
+        case .leaseWritten(let address):
+            leaseIsDone(address, &effects)
         case .leaseFailed(let address):
+            leaseIsDone(address, &effects)
             leaseRetry = (address, now + Self.writeRetryInterval)
         case .device(let state):
             device = state
@@ -348,12 +356,29 @@ package struct NodeCore: Sendable {
                 effects.append(.delete(EntryID(bucket: bucket, key: key)))
             case .retract(let bucket, let key, let version):
                 effects.append(.retract(EntryID(bucket: bucket, key: key), version: version))
-            case .writeLease(let address): effects.append(.writeLease(address))
+            case .writeLease(let address):
+                leaseOnItsWay = (address, isAwaited: false)
+                effects.append(.writeLease(address))
             case .removeLease: effects.append(.removeLease)
-            case .settled(let address): effects.append(.configureDevice(address))
-            case .withdrawn(let address): effects.append(.releaseDevice(address))
+            case .settled(let address):
+                if leaseOnItsWay?.address == address {
+                    leaseOnItsWay?.isAwaited = true
+                } else {
+                    effects.append(.configureDevice(address))
+                }
+            case .withdrawn(let address):
+                let isAwaited = leaseOnItsWay?.address == address && leaseOnItsWay?.isAwaited == true
+                leaseOnItsWay = nil
+                if !isAwaited { effects.append(.releaseDevice(address)) }
             }
         }
+    }
+
+    /// The device carries an address once the disk has it, or cannot have it.
+    private mutating func leaseIsDone(_ address: VirtualAddress, _ effects: inout [Effect]) {
+        guard let lease = leaseOnItsWay, lease.address == address else { return }
+        leaseOnItsWay = nil
+        if lease.isAwaited { effects.append(.configureDevice(address)) }
     }
 
     mutating func electionStep(

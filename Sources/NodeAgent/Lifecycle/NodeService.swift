@@ -253,7 +253,7 @@ package final class NodeService: Sendable {
         case .writeLease(let address):
             let lease = parts.lease
             onDisk({ try lease.write(address) }, name: "lease") { outcome in
-                if case .failure = outcome { .leaseFailed(address) } else { nil }
+                if case .failure = outcome { .leaseFailed(address) } else { .leaseWritten(address) }
             }
         case .removeLease:
             let lease = parts.lease

@@ -280,8 +280,9 @@ package struct AddressClaim: Sendable {
     private mutating func settle(on address: VirtualAddress, at now: Instant, _ effects: inout [Effect]) {
         enter(.settled(address), at: now)
         assert(address, &effects)
+        // One that was restored is on disk already.
+        if lease != address { effects.append(.writeLease(address)) }
         lease = address
-        effects.append(.writeLease(address))
         effects.append(.settled(address))
     }
 
