@@ -107,9 +107,11 @@ class ServersWithoutVPNTests(unittest.TestCase):
             any("no address moves" in warning for warning in self.nodes[0].status()["warnings"]),
             "the operator is told")
 
-
     def test_02_a_member_of_etcd_that_gets_another_address_waits_for_its_own(self):
         node = self.nodes[1]
+        for each in self.nodes:
+            self.cluster.wait(
+                lambda each=each: self.status(each).own.get("state") == "ready", "every server to be ready", 60)
         starts, before = [each.k3s_starts() for each in self.nodes], node.read(DROP_IN)
 
         def address(word, value):
