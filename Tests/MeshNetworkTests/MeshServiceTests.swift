@@ -92,7 +92,7 @@ struct MeshServiceTests {
             for round in 0..<40 {
                 let id = EntryID("kairos", LedgerText("round-\(round)"))
                 try await nodes[round % 2].mesh.put(id, value: "\"x\"").get()
-                try await eventually("round \(round)", within: .seconds(1)) {
+                try await eventually("round \(round)", within: .seconds(5)) {
                     try await nodes[(round + 1) % 2].value(id) == "\"x\""
                 }
                 rotations = try await nodes[0].mesh.status().get().room.rotations

@@ -6,7 +6,7 @@ internal import Timing
 extension Overlay {
     /// Brings everything in line with the links and records that there are now.
     mutating func update(at now: Instant) {
-        updatePresence(at: now)
+        if presenceIsStale { updatePresence(at: now) }
         updateChoice(at: now)
         updateSurplus(at: now)
         issueIfDue(at: now)
@@ -15,6 +15,7 @@ extension Overlay {
     // MARK: presence
 
     private mutating func updatePresence(at now: Instant) {
+        presenceIsStale = false
         var found = Set(links.keys)
         var open = Array(found)
         while let peer = open.popLast() {

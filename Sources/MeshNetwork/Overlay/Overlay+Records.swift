@@ -86,6 +86,7 @@ extension Overlay {
     mutating func relay(at now: Instant) {
         relayDue = nil
         relayed = now
+        presenceIsStale = true
         let fresh = relays.sorted { $0.key < $1.key }.map(\.value)
         relays = [:]
         for other in links.keys.sorted() {

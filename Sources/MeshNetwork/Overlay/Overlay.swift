@@ -34,6 +34,8 @@ package struct Overlay: Sendable {
     var wanted: Set<PeerID> = []
     /// Who is here.
     package internal(set) var present: Set<PeerID> = []
+    /// Whether links or records have changed since that was worked out.
+    var presenceIsStale = false
 
     var addresses: [Multiaddr] = []
     var own: LinkRecord?
@@ -169,6 +171,7 @@ package struct Overlay: Sendable {
         known[peer]?.isStock = false
         known[peer]?.failed = nil
         known[peer]?.lastSeen = now
+        presenceIsStale = true
         links[peer] = Link(
             frames: TokenBucket(capacity: 1024, perSecond: 64, at: now),
             records: TokenBucket(capacity: 4096, perSecond: 512, at: now))
@@ -180,6 +183,7 @@ package struct Overlay: Sendable {
 
     private mutating func linkDown(_ peer: PeerID, at now: Instant) {
         guard links.removeValue(forKey: peer) != nil else { return }
+        presenceIsStale = true
         if comparing?.peer == peer { comparing = nil }
         suspects[peer] = nil
         known[peer]?.lastSeen = now
