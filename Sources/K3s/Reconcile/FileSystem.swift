@@ -184,6 +184,21 @@ package enum FileSystem {
         return UnixTime(seconds: Int64(status.st_mtim.tv_sec)) + .nanoseconds(Int64(status.st_mtim.tv_nsec))
     }
 
+    /// By what a file is known to be another one, or to have another text.
+    package struct Stamp: Hashable, Sendable {
+        fileprivate let numbers: [Int64]
+    }
+
+    /// The stamp of the file at `path`, nil where there is none.
+    package static func stamp(of path: String) -> Stamp? {
+        var status = stat()
+        guard stat(path, &status) == 0 else { return nil }
+        return Stamp(numbers: [
+            Int64(truncatingIfNeeded: status.st_dev), Int64(truncatingIfNeeded: status.st_ino),
+            Int64(status.st_size), Int64(status.st_mtim.tv_sec), Int64(status.st_mtim.tv_nsec),
+        ])
+    }
+
     /// Makes the folder at `path` and those above it.
     @discardableResult
     package static func makeFolders(_ path: String) -> FileError? {
