@@ -256,6 +256,15 @@ let package = Package(
             ],
             path: "Benchmarks/Micro",
             swiftSettings: settings),
+        // A member that behaves as a stock node, to measure against.
+        .executableTarget(
+            name: "stock-peer",
+            dependencies: [
+                "LibP2P", "GossipSub", "Ledger", "MeshNetwork", "VPN", "Multiformats", "Timing",
+                nioCore, nioPosix, nioConcurrency, logging,
+            ],
+            path: "Benchmarks/StockPeer",
+            swiftSettings: settings),
         .testTarget(
             name: "SimulationTests",
             dependencies: [

@@ -12,13 +12,13 @@ import sys
 import tempfile
 
 from bench import measure, plot, trickle
-from bench.peers import PEERS, Kairos
+from bench.peers import PEERS, Kairos, Stock
 from bench.tools import Tools
 from bench.wire import Wire
 from lab.node import Node
 from lab.waiting import TimedOut
 
-SECTIONS = ("tcp", "rtt", "udp", "loss", "delay", "control", "allocations", "trickle")
+SECTIONS = ("tcp", "rtt", "udp", "loss", "delay", "control", "allocations", "stock", "trickle")
 LOSS_PERMILLE = 20
 DELAY_MICROSECONDS = 20_000
 
@@ -44,6 +44,13 @@ OWN = [
     ("mesh_ping_ms", "mesh ping while saturated, ms", "{:.1f}"),
     ("allocations_per_device_packet", "allocations per packet of the device", "{:.4f}"),
     ("allocations_per_1420_bytes", "per 1,420 bytes", "{:.4f}"),
+]
+STOCK = [
+    ("stock_to_gbps", "to a stock peer, Gb/s", "{:.3f}"),
+    ("stock_to_cpu", "CPU of the agent, s/GB", "{:.1f}"),
+    ("stock_from_gbps", "from one, Gb/s", "{:.3f}"),
+    ("stock_from_cpu", "CPU of the agent, s/GB", "{:.1f}"),
+    ("stock_rtt_ms", "rtt, ms", "{:.3f}"),
 ]
 
 
@@ -109,6 +116,16 @@ class Bench:
                 return measure.control_plane(peer, max(seconds, 3), Node.at(peer.root("A")))
 
             found.update(self.with_peer(Kairos, control))
+        if "stock" in wanted:
+
+            def stock(peer):
+                for word, back in (("to", True), ("from", False)):
+                    way = measure.one_way(peer, seconds, back=back)
+                    found[f"stock_{word}_gbps"] = way["gbps"]
+                    found[f"stock_{word}_cpu"] = way["cpu_s_per_gb"]
+                found["stock_rtt_ms"] = measure.idle_round_trip(peer, self.options.pings)["mean_ms"]
+
+            self.with_peer(Stock, stock)
         if "allocations" in wanted:
             counts = tempfile.mkdtemp(prefix="kairos-bench-")
             preload = {"LD_PRELOAD": self.tools.path("count_allocations"), "KAIROS_ALLOCATIONS": counts}
@@ -208,7 +225,7 @@ def main(arguments=None):
             print(f"scripts/bench: {error}", file=sys.stderr)
         except KeyboardInterrupt:
             return 130
-    for columns in (COLUMNS, OWN):
+    for columns in (COLUMNS, OWN, STOCK):
         text = peers_table(runs, columns)
         if text:
             print(text, end="\n\n")

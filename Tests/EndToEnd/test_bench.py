@@ -20,6 +20,7 @@ FIGURES = (
 )  # fmt: skip
 OWN_FIGURES = (
     "cpu_s_per_gb", "rss_mib", "status_median_ms", "status_worst_ms", "allocations_per_device_packet",
+    "stock_to_gbps", "stock_to_cpu", "stock_from_gbps", "stock_from_cpu", "stock_rtt_ms",
 )  # fmt: skip
 
 
@@ -42,12 +43,17 @@ class BenchTests(unittest.TestCase):
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
         return done.stdout
 
+    def beside(self, product):
+        path = os.path.join(os.path.dirname(program.agent()), product)
+        self.assertTrue(os.path.exists(path), f"scripts/build --product {product} makes it")
+        return path
 
     def test_vpn_measures_every_section_of_the_wire_and_of_the_agent(self):
         output = self.path("vpn.json")
         self.script(
-            "bench", "vpn", "-r", "1", "-t", "0.5", "--pings", "20", "--nodes", "3", "-o", output, "bare", "kairos"
-        )
+            "bench", "vpn", "-r", "1", "-t", "0.5", "--pings", "20", "--nodes", "3", "-o", output, "bare", "kairos",
+            KAIROS_STOCK_PEER=self.beside("stock-peer"),
+        )  # fmt: skip
         with open(output, encoding="utf-8") as file:
             document = json.load(file)
         bare, own = document["runs"]
@@ -60,9 +66,8 @@ class BenchTests(unittest.TestCase):
         self.assertEqual(tree.parse(self.path("vpn.svg")).getroot().tag, "{http://www.w3.org/2000/svg}svg")
 
     def test_micro_measures_every_kind_of_operation(self):
-        beside = os.path.join(os.path.dirname(program.agent()), "microbench")
-        self.assertTrue(os.path.exists(beside), "scripts/build --product microbench makes it")
-        rows = json.loads(self.script("bench", "micro", "--quick", "--json", KAIROS_MICROBENCH=beside))
+        micro = self.beside("microbench")
+        rows = json.loads(self.script("bench", "micro", "--quick", "--json", KAIROS_MICROBENCH=micro))
         for kind in ("AES-128-OCB", "AES-256-GCM", "ChaCha20-Poly1305", "router", "yamux", "ledger", "gossip", "TLS", "Noise"):
             found = [row for row in rows if row["name"].startswith(kind)]
             self.assertTrue(found and all(row["nanoseconds"] > 0 and row["bytes"] > 0 for row in found), kind)

@@ -1,14 +1,14 @@
-internal import GossipSub
-internal import Ledger
+package import GossipSub
+package import Ledger
 internal import LibP2P
-internal import Logging
-internal import NIOCore
-internal import Timing
+package import Logging
+package import NIOCore
+package import Timing
 
 /// The network's pubsub room: joins the topics of the present period and its neighbours, seals what is
 /// published, opens what arrives, and follows the rotation (contract/wire.md I.10, J.2 to J.5).
 /// Belongs to the event loop of the gossip service.
-final class Room {
+package final class Room {
     /// How often the wall clock is looked at although no rotation is due: it may be set.
     private static let clockCheck = Duration.seconds(5)
 
@@ -31,7 +31,7 @@ final class Room {
     }
     private(set) var counters = Counters()
 
-    init(
+    package init(
         gossip: GossipSubService, token: NetworkToken, eventLoop: any EventLoop, time: any TimeSource,
         logger: Logger
     ) {
@@ -46,7 +46,7 @@ final class Room {
     /// The topic of the present period.
     var topic: Topic? { windows.map { Topic($0.current.topic) } }
 
-    func start() {
+    package func start() {
         isRunning = true
         follow()
     }
@@ -57,7 +57,7 @@ final class Room {
     }
 
     /// Seals `block` and publishes it in the present topic.
-    func publish(_ block: Block) {
+    package func publish(_ block: Block) {
         guard isRunning, let window = windows?.current else { return }
         do {
             let nonce = Crypto.randomBytes(Sealing.nonceLength)
@@ -72,7 +72,7 @@ final class Room {
     }
 
     /// The block in a message of the room, or nil when it does not open.
-    func open(_ data: [UInt8], topic: Topic) -> Block? {
+    package func open(_ data: [UInt8], topic: Topic) -> Block? {
         guard let windows else { return nil }
         do {
             let block = try codec.decode(data, keys: windows.keys(forTopic: topic.name))

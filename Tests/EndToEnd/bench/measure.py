@@ -37,11 +37,11 @@ def resident_mib(processes):
 
 
 class Flow:
-    """TCP from B to A by iperf3, in a `with`; `finish` gives what iperf3 says."""
+    """TCP from B to A by iperf3, or back, in a `with`; `finish` gives what iperf3 says."""
 
-    def __init__(self, peer, seconds, flows=1, both=False):
+    def __init__(self, peer, seconds, flows=1, both=False, back=False):
         # iperf3 counts whole seconds, and takes none as "without end".
-        self.peer, self.seconds, self.flows, self.both = peer, math.ceil(seconds), flows, both
+        self.peer, self.seconds, self.flows, self.both, self.back = peer, math.ceil(seconds), flows, both, back
 
     def __enter__(self):
         address = self.peer.address["A"]
@@ -51,7 +51,7 @@ class Flow:
             lambda: re.search(listening, self.peer.wire.run("A", "ss", "-Hltn").stdout), "iperf3 to listen", 10, 0.05
         )
         arguments = ["-c", address, "-p", PORT, "-t", str(self.seconds), "-P", str(self.flows), "-J"]
-        arguments += ["--bidir"] if self.both else []
+        arguments += ["--bidir"] if self.both else ["-R"] if self.back else []
         self.client = self.peer.wire.start("B", "iperf3", *arguments, stdout=subprocess.PIPE, text=True)
         return self
 
@@ -86,6 +86,14 @@ def tcp(peer, seconds, flows=1, both=False):
         found["cpu_s_per_gb"] = (cpu_seconds(peer.processes) - before) / (count / 1e9)
         found["rss_mib"] = highest
     return found
+
+
+def one_way(peer, seconds, back=False):
+    """Throughput of one flow, and the processor time of the peer's processes."""
+    cpu = cpu_seconds(peer.processes)
+    with Flow(peer, seconds, back=back) as flow:
+        rate, count = flow.finish()
+    return {"gbps": rate, "cpu_s_per_gb": (cpu_seconds(peer.processes) - cpu) / (count / 1e9)}
 
 
 def ping(peer, count, pause):

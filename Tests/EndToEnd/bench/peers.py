@@ -7,7 +7,10 @@ import subprocess
 import sys
 import time
 
+from lab import program
+from lab.node import Node
 from lab.program import REPOSITORY
+from lab.status import Status
 from lab.waiting import TimedOut, wait_until
 
 from .wire import UNDER
@@ -225,6 +228,52 @@ class Kairos(Peer):
 
     def root(self, side):
         return os.path.join(self.directory, "kairos-bench-peer", side.lower())
+
+
+class Stock(Peer):
+    """This agent on A, and on B a member of its network that behaves as a stock node. What is counted of processes is
+    the agent alone: the other one is a stand-in, and takes what it takes."""
+
+    addresses = {"A": "10.1.0.11", "B": "10.1.0.12"}
+    CONFIG = """#cloud-config
+p2p:
+  disable_dht: true
+  auto:
+    enable: false
+  network_token: "{token}"
+  vpn:
+    address: "{address}/24"
+    env:
+      EDGEVPNMDNS: "false"
+      EDGEVPNLISTENMADDRS: "/ip4/{under}/tcp/4001"
+"""
+
+    def up(self):
+        self.address, token = dict(self.addresses), program.new_token()
+        text = self.CONFIG.format(token=token, address=self.address["A"], under=UNDER["A"])
+        self.node = Node(self.path("a"), self.wire.names["A"], text)
+        self.node.start()
+        peer = wait_until(
+            lambda: Status(self.node.status()).peer, lambda: f"the agent's peer ID; it said:\n{self.node.log()}", 20)
+        self.start(
+            "B", os.environ.get("KAIROS_STOCK_PEER") or os.path.join(REPOSITORY, ".build/release/stock-peer"),
+            f"/ip4/{UNDER['B']}/tcp/4001", f"/ip4/{UNDER['A']}/tcp/4001/p2p/{peer}", self.address["B"], "stock0",
+            STOCK_TOKEN=token,
+        )  # fmt: skip
+
+        def settle():
+            return self.wire.run("B", "ip", "address", "add", f"{self.address['B']}/24", "dev", "stock0").returncode == 0
+
+        wait_until(settle, "the stock peer's device", 20)
+        self.wire.run("B", "ip", "link", "set", "stock0", "mtu", "1200", "up", check=True)
+
+    @property
+    def processes(self):
+        return [self.node.process.pid]
+
+    def down(self):
+        super().down()
+        self.node.stop()
 
 
 PEERS = {
