@@ -1,4 +1,3 @@
-internal import DequeModule
 package import LibP2P
 internal import NIOCore
 internal import Synchronization
@@ -41,11 +40,6 @@ final class KernelCapabilities: Sendable {
 /// The one lock guards the queue's ends between the device's thread and the stream's loop; it is held
 /// for the moving of a reference, never for a system call or a write.
 final class PeerLink: Sendable {
-    /// A stock peer gets a stream for each packet; this many may be under way.
-    private static let maximumStockStreams = 64
-    /// How long a stock peer may take to end such a stream.
-    private static let stockPatience = TimeAmount.seconds(15)
-
     let peer: PeerID
     private let context: LinkContext
     private let state: Mutex<State>
@@ -62,9 +56,6 @@ final class PeerLink: Sendable {
         var remoteMTU: UInt16?
         var isDrainScheduled = false
         var timer: Instant?
-        /// Packets for a stock peer that were taken out of the queue, and streams under way.
-        var stockPackets: Deque<ByteBuffer> = []
-        var stockStreams = 0
         /// What identify says that the peer speaks.
         var knownProtocols: Set<ProtocolID>?
         var sentPackets: UInt64 = 0
@@ -164,7 +155,6 @@ final class PeerLink: Sendable {
     func shutDown() {
         let channel = state.withLock { state in
             _ = state.queue.removeAll()
-            state.stockPackets.removeAll()
             defer { state.channel = nil }
             return state.channel
         }
@@ -226,30 +216,24 @@ final class PeerLink: Sendable {
 
     private func open() {
         let known = state.withLock { $0.knownProtocols }
-        // A peer that identify shows to be a stock one needs no first stream to find that out.
-        if let known, !known.contains(.kairosVPN), known.contains(.edgeVPN) {
-            return receive(.opened(.stock))
-        }
+        // A peer that identify shows to be a stock one is not asked for what it does not speak.
+        let isStock = known.map { !$0.contains(.kairosVPN) && $0.contains(.edgeVPN) } ?? false
         let agreed = AgreedProtocol()
-        context.host.openStream(to: peer, protocols: [.kairosVPN, .edgeVPN]) { [self] stream in
+        context.host.openStream(to: peer, protocols: isStock ? [.edgeVPN] : [.kairosVPN, .edgeVPN]) {
+            [self] stream in
             agreed.set(stream.protocolID)
             return stream.channel.eventLoop.makeCompletedFuture {
-                guard stream.protocolID == .kairosVPN else { return }
+                let hello = stream.protocolID == .kairosVPN ? hello : nil
                 try stream.channel.pipeline.syncOperations.addHandler(
                     SendingStreamHandler(link: self, hello: hello))
             }
         }.whenComplete { [self] result in
             switch result {
-            case .success(let channel) where agreed.value == .kairosVPN:
+            case .success(let channel):
                 state.withLock { $0.channel = channel }
-                receive(.opened(.kairos))
+                receive(.opened(agreed.value == .kairosVPN ? .kairos : .stock))
                 // It may have closed before it was ours.
                 if !channel.isActive { streamClosed(channel) }
-            case .success(let channel):
-                // A stock peer takes this for a stream without a packet.
-                channel.close(mode: .output, promise: nil)
-                context.host.eventLoop.scheduleTask(in: Self.stockPatience) { channel.close(promise: nil) }
-                receive(.opened(.stock))
             case .failure:
                 receive(.openFailed)
             }
@@ -272,16 +256,24 @@ final class PeerLink: Sendable {
             state.isDrainScheduled = false
             return (state.channel, state.core.state)
         }
-        guard state == .open(.kairos), let channel else {
-            if state == .open(.stock) { drainToStock() }
-            return
-        }
+        guard case .open(let dialect) = state, let channel else { return }
         var hasWritten = false
         while channel.isWritable, let (batch, capabilities) = nextBatch() {
-            channel.write(prepare(batch, for: capabilities), promise: nil)
+            switch dialect {
+            case .kairos: channel.write(prepare(batch, for: capabilities), promise: nil)
+            case .stock: writePlain(batch, to: channel)
+            }
             hasWritten = true
         }
         if hasWritten { channel.flush() }
+    }
+
+    /// One packet in each write, which is one frame of the muxer: a stock peer takes each frame for a packet
+    /// (contract K.1).
+    private func writePlain(_ frames: ByteBuffer, to channel: any Channel) {
+        forEachFrame(frames) { header, bytes in
+            segment(header, bytes) { channel.write(ByteBuffer(bytes: $0), promise: nil) }
+        }
     }
 
     private func nextBatch() -> (ByteBuffer, OffloadCapabilities)? {
@@ -333,65 +325,6 @@ final class PeerLink: Sendable {
         }
     }
 
-    // MARK: - streams to a stock peer
-
-    /// Opens a stream for each packet that waits, as far as the limit goes.
-    private func drainToStock() {
-        while let packet = nextStockPacket() { sendToStock(packet) }
-    }
-
-    private func nextStockPacket() -> ByteBuffer? {
-        while true {
-            let (packet, isFull) = state.withLock { state -> (ByteBuffer?, Bool) in
-                guard state.stockStreams < Self.maximumStockStreams else { return (nil, true) }
-                guard let packet = state.stockPackets.popFirst() else { return (nil, false) }
-                state.stockStreams += 1
-                return (packet, false)
-            }
-            if packet != nil || isFull { return packet }
-            guard let (frames, _) = nextBatch() else { return nil }
-            var packets: [ByteBuffer] = []
-            forEachFrame(frames) { header, bytes in
-                segment(header, bytes) { packets.append(ByteBuffer(bytes: $0)) }
-            }
-            state.withLock { $0.stockPackets.append(contentsOf: packets) }
-        }
-    }
-
-    private func sendToStock(_ packet: ByteBuffer) {
-        context.host.openStream(to: peer, protocols: [.edgeVPN]) { stream in
-            stream.channel.eventLoop.makeCompletedFuture {
-                try stream.channel.pipeline.syncOperations.addHandler(ClosingHandler())
-            }
-        }.whenComplete { [self] result in
-            switch result {
-            case .success(let channel):
-                // The packet in one write, then the end; a reset would lose it (contract K.1).
-                channel.writeAndFlush(packet, promise: nil)
-                channel.close(mode: .output, promise: nil)
-                let timeout = channel.eventLoop.scheduleTask(in: Self.stockPatience) {
-                    channel.close(promise: nil)
-                }
-                channel.closeFuture.whenComplete { [self] _ in
-                    timeout.cancel()
-                    stockStreamEnded()
-                }
-            case .failure:
-                context.counters.dropped(.queueExpired)
-                stockStreamEnded()
-                // What the peer speaks is asked anew.
-                closed()
-            }
-        }
-    }
-
-    private func stockStreamEnded() {
-        let hasMore = state.withLock { state in
-            state.stockStreams -= 1
-            return !state.stockPackets.isEmpty || !state.queue.isEmpty
-        }
-        if hasMore { scheduleDrain() }
-    }
 }
 
 /// Remembers what the two ends of a stream agreed on.
@@ -403,17 +336,18 @@ private final class AgreedProtocol: Sendable {
     var value: ProtocolID? { agreed.withLock { $0 } }
 }
 
-/// The opener's end of a stream of `/kairos/vpn/1.0.0`.
+/// The opener's end of a stream of `/kairos/vpn/1.0.0`, or without a hello of one of `/edgevpn/0.1`, on which nothing
+/// comes back.
 private final class SendingStreamHandler: ChannelInboundHandler {
     typealias InboundIn = ByteBuffer
     typealias OutboundOut = ByteBuffer
 
     private let link: PeerLink
-    private let hello: VPNHello
+    private let hello: VPNHello?
     private var decoder = VPNFrameDecoder()
     private var saidHello = false
 
-    init(link: PeerLink, hello: VPNHello) {
+    init(link: PeerLink, hello: VPNHello?) {
         self.link = link
         self.hello = hello
     }
@@ -428,7 +362,7 @@ private final class SendingStreamHandler: ChannelInboundHandler {
     }
 
     private func sayHello(_ context: ChannelHandlerContext) {
-        guard !saidHello else { return }
+        guard !saidHello, let hello else { return }
         saidHello = true
         var buffer = context.channel.allocator.buffer(capacity: 8)
         VPNFrame.append(hello, to: &buffer)
@@ -436,6 +370,7 @@ private final class SendingStreamHandler: ChannelInboundHandler {
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        guard hello != nil else { return }
         decoder.feed(unwrapInboundIn(data))
         do {
             while let frame = try decoder.next() {
@@ -461,22 +396,6 @@ private final class SendingStreamHandler: ChannelInboundHandler {
     func channelInactive(context: ChannelHandlerContext) {
         link.streamClosed(context.channel)
         context.fireChannelInactive()
-    }
-
-    func errorCaught(context: ChannelHandlerContext, error: any Error) {
-        context.close(promise: nil)
-    }
-}
-
-/// Ends a stream once its peer has ended its side, and ignores what it says.
-private final class ClosingHandler: ChannelInboundHandler {
-    typealias InboundIn = ByteBuffer
-
-    func channelRead(context: ChannelHandlerContext, data: NIOAny) {}
-
-    func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
-        if case ChannelEvent.inputClosed = event { context.close(promise: nil) }
-        context.fireUserInboundEventTriggered(event)
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {

@@ -2,9 +2,9 @@ internal import Timing
 
 /// Which protocol a peer takes packets by.
 package enum LinkDialect: Hashable, Sendable {
-    /// `/kairos/vpn/1.0.0`: one long-lived stream.
+    /// `/kairos/vpn/1.0.0`.
     case kairos
-    /// `/edgevpn/0.1`: a stream for each packet (contract K.1).
+    /// `/edgevpn/0.1`, of which a stock peer takes each frame of the muxer for a packet (contract K.1).
     case stock
 }
 
@@ -26,8 +26,6 @@ package enum LinkState: Hashable, Sendable {
 ///    ▲                    │ failed                                                  │
 ///    └──── backing off ◄──┘                        packets wait: opening at once ◄──┘
 /// ```
-///
-/// With a stock peer, `open` means that its dialect is known; each packet then opens a stream.
 struct PeerLinkCore: Sendable {
     /// The constants of a link.
     struct Configuration: Hashable, Sendable {
