@@ -130,9 +130,10 @@ extension World {
     }
 
     mutating func promote(_ index: Int, in number: Int) {
+        let name = nodeName(index)
         guard !machines[index].isGone, machines[index].k3s.datastore == number,
-            clusters[number].members[nodeName(index)] == false
-        else { return }
+            clusters[number].members[name] == false
+        else { return schedule(.stalled(name, cluster: number), after: Self.longestStall) }
         guard machines[index].k3s.process?.isReady == true, hasQuorum(index, in: number) else {
             return schedule(.promotion(index, cluster: number), after: .seconds(2))
         }
@@ -140,6 +141,18 @@ extension World {
         note("etcd of n\(index) has a vote")
         clusters[number].members[nodeName(index)] = true
         everVoters.insert(nodeName(index))
+    }
+
+    /// A learner that has made no progress for five minutes is taken out (contract/k3s.md §11.1).
+    private static let longestStall = Duration.seconds(300)
+
+    mutating func takeOutStalled(_ name: String, of number: Int) {
+        let isAtWork = machines.indices.contains {
+            nodeName($0) == name && machines[$0].k3s.datastore == number && machines[$0].k3s.process != nil
+        }
+        guard clusters[number].members[name] == false, !isAtWork else { return }
+        note("etcd takes \(name) out, which has not caught up")
+        clusters[number].members[name] = nil
     }
 
     mutating func comeUpAsAgent(_ index: Int, _ settings: [String: String]) -> Bool {

@@ -34,6 +34,7 @@ package struct World {
         case probe(Int, life: Int, number: Int)
         case membership(Int, life: Int)
         case promotion(Int, cluster: Int)
+        case stalled(String, cluster: Int)
         case removal(Int, life: Int)
         case fault(Int)
         case faultEnds(Int)
@@ -286,6 +287,7 @@ package struct World {
             guard isCurrent(index, life) else { return }
             reconcile(.membership(isVoter: membership(of: index)), at: index)
         case .promotion(let index, let cluster): promote(index, in: cluster)
+        case .stalled(let name, let cluster): takeOutStalled(name, of: cluster)
         case .removal(let index, let life):
             guard isCurrent(index, life) else { return }
             machines[index].agent?.removalTick = nil
