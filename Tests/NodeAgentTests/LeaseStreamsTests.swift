@@ -130,17 +130,6 @@ struct LeaseStreamsTests {
         }
     }
 
-    @Test("of what is said before the stream is open the latest is kept")
-    func backlog() async throws {
-        try await Self.with { one, other in
-            one.admit(other)
-            other.admit(one)
-            try await one.send((1...20).map(Self.message), to: other)
-            try await Self.until("what was kept") { other.count == 8 }
-            #expect(other.received.withLockedValue { $0.map(\.1.term) } == Array(13...20))
-        }
-    }
-
     @Test("who is not admitted is not heard, and not spoken to")
     func strangers() async throws {
         try await Self.with { one, other in
