@@ -34,6 +34,7 @@ final class Machine {
         var lease: LeaseCore
         /// What the servers say of the API address.
         var holdings: [PeerID: APIHolding] = [:]
+        var voice = HoldingVoice()
         /// Counts the appointments to ask K3s for its health; the last one stands.
         var probes = 0
         /// How often in a row K3s was found ill.

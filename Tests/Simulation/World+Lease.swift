@@ -98,6 +98,12 @@ extension World {
             decree: agent.lease.servers?.number ?? 0, epoch: agent.lease.servers?.epoch ?? 0, term: term,
             held: isHeld)
         agent.holdings[peer] = holding
+        agent.voice.say(holding)
+        write(holding, by: index)
+    }
+
+    private mutating func write(_ holding: APIHolding, by index: Int) {
+        let peer = machines[index].peer
         let id = EntryID(
             bucket: LedgerKeys.joinBucket, key: LedgerKeys.apiAddress(of: peer, networkID: "kairos"))
         feed(.write([.put(id, value: LedgerText(holding.text), above: 0)], durable: false), to: index)
@@ -110,9 +116,21 @@ extension World {
                 continue
             }
             let said = entry.isDeleted ? nil : APIHolding(text: entry.value.string)
-            machines[index].agent?.holdings[peer] = said
+            if peer == machines[index].peer {
+                machines[index].agent?.voice.hear(said)
+                speakAgain(index)
+            }
+            let own = peer == machines[index].peer ? machines[index].agent?.voice.own : nil
+            machines[index].agent?.holdings[peer] = own ?? said
             if let said { feed(LeaseCore.Input.published(peer, term: said.term), to: index) }
         }
+    }
+
+    /// Repeats what the machine says of the API address, when its ledger has another word of it.
+    mutating func speakAgain(_ index: Int) {
+        guard let deadline = machines[index].agent?.voice.nextDeadline else { return }
+        if let holding = machines[index].agent?.voice.due(at: now) { return write(holding, by: index) }
+        schedule(.speak(index, life: machines[index].life), after: deadline - now)
     }
 
     /// Tells the lease of the servers of the newest decree.

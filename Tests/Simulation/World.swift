@@ -31,6 +31,7 @@ package struct World {
         case k3sAttempt(Int, start: Int)
         case lease(from: Int, to: Int, LeaseMessage)
         case leaseTick(Int, life: Int)
+        case speak(Int, life: Int)
         case probe(Int, life: Int, number: Int)
         case membership(Int, life: Int)
         case promotion(Int, cluster: Int)
@@ -276,6 +277,9 @@ package struct World {
             }
             trace(12, to, Int(message.kind.rawValue))
             feed(LeaseCore.Input.message(machines[from].peer, message), to: to)
+        case .speak(let index, let life):
+            guard isCurrent(index, life) else { return }
+            speakAgain(index)
         case .leaseTick(let index, let life):
             guard isCurrent(index, life) else { return }
             machines[index].agent?.leaseTick = nil

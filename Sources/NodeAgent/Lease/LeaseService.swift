@@ -46,6 +46,8 @@ package final class LeaseService: Sendable {
         var failures = 0
         var illness: String? = "it has not been asked yet"
         var said: [PeerID: APIHolding] = [:]
+        var voice = HoldingVoice()
+        var speaking: Scheduled<Void>?
         /// The other servers, while this node is one.
         var pinned: Set<PeerID> = []
         var holder: PeerID?
@@ -127,6 +129,7 @@ package final class LeaseService: Sendable {
             state.value.isStopped = true
             state.value.timer?.cancel()
             state.value.probing?.cancel()
+            state.value.speaking?.cancel()
             state.value.streams?.stop()
             prober.shutdownGracefully { _ in }
         }
@@ -177,7 +180,11 @@ package final class LeaseService: Sendable {
                         ofKey: change.id.key.string, kind: "api", networkID: parts.networkID)
                 else { continue }
                 let said = entry.isDeleted ? nil : APIHolding(text: entry.value.string)
-                state.value.said[peer] = said
+                if peer == parts.host.localPeer {
+                    state.value.voice.hear(said)
+                    speakAgain()
+                }
+                state.value.said[peer] = peer == parts.host.localPeer ? state.value.voice.own ?? said : said
                 isNews = true
                 if let said { feed(.published(peer, term: said.term)) }
             }
@@ -227,9 +234,25 @@ package final class LeaseService: Sendable {
         let holding = APIHolding(
             decree: servers?.number ?? 0, epoch: servers?.epoch ?? 0, term: term, held: held)
         state.value.said[parts.host.localPeer] = holding
+        state.value.voice.say(holding)
+        write(holding)
+        route()
+    }
+
+    private func write(_ holding: APIHolding) {
         let key = LedgerKeys.apiAddress(of: parts.host.localPeer, networkID: parts.networkID)
         parts.mesh.put(EntryID(bucket: LedgerKeys.joinBucket, key: key), value: LedgerText(holding.text))
-        route()
+    }
+
+    /// Repeats what this node says, when the ledger has another word of it.
+    private func speakAgain() {
+        guard !state.value.isStopped, let deadline = state.value.voice.nextDeadline else { return }
+        let now = parts.time.now()
+        if let holding = state.value.voice.due(at: now) { return write(holding) }
+        state.value.speaking?.cancel()
+        state.value.speaking = parts.host.eventLoop.scheduleTask(
+            in: .nanoseconds((deadline - now).wholeNanoseconds)
+        ) { [self] in speakAgain() }
     }
 
     /// Puts the address where it is: on this node only while this node believes to hold it.
