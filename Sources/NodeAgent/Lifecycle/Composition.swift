@@ -252,14 +252,15 @@ struct Composition: Sendable {
         ServiceNotification.ready(status: "joining the mesh")
         let interval = ServiceNotification.watchdogInterval.map { $0 / 3 } ?? .seconds(15)
         var said = ""
-        var (pages, heaps) = (MemoryHousekeeping.programPages, MemoryHousekeeping.heaps)
+        var housekeeping = MemoryHousekeeping()
         while !Task.isCancelled {
             // The status asks the control loop: a loop that hangs lets the watchdog bite.
             let document = await reporter.status()
             ServiceNotification.alive()
-            let uptime = document.node.uptimeSeconds
-            if pages.isDue(uptime: uptime) { _ = cprocess_release_program_pages() }
-            if heaps.isDue(uptime: uptime) { _ = cprocess_trim_heap() }
+            if housekeeping.isDue(uptime: document.node.uptimeSeconds) {
+                _ = cprocess_trim_heap()
+                _ = cprocess_release_program_pages()
+            }
             let line =
                 document.waiting.first.map { "waiting for \($0.what)" }
                 ?? "\(document.node.role ?? "member") at \(document.node.address ?? "no address")"
