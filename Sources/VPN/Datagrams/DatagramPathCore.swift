@@ -40,8 +40,12 @@ struct DatagramPathCore: Sendable {
         var rejectAfter: Duration = .seconds(180)
         /// How long keys are kept to open what is still under way.
         var forgetAfter: Duration = .seconds(200)
-        /// How often a path in use is looked at.
+        /// How often a path in use is looked at. All paths are looked at in the same moments, multiples of it, so
+        /// that many of them that carry little cost a node one waking.
         var checkInterval: Duration = .milliseconds(500)
+        /// How many of these looks find nothing until there are no more, so that a path that carries a packet a
+        /// second need not say each time that it is in use again.
+        var idleChecks = 10
     }
 
     /// What was used since the last tick.
@@ -109,6 +113,8 @@ struct DatagramPathCore: Sendable {
     /// Since when packets have been sent without an answer.
     private var unansweredSince: Instant?
     private var nextCheck: Instant?
+    /// How many looks in a row found the path unused.
+    private var idle = 0
 
     init(configuration: Configuration = Configuration()) {
         self.configuration = configuration
@@ -120,7 +126,10 @@ struct DatagramPathCore: Sendable {
     }
 
     /// Whether packets travelled of late, either way.
-    var isInUse: Bool { nextCheck != nil || handshakeUntil != nil }
+    var isInUse: Bool { isWatched || handshakeUntil != nil }
+
+    /// Whether there is a look to come, which finds what is sent until then.
+    var isWatched: Bool { nextCheck != nil }
 
     /// When the core wants `.tick`; nil when nothing is to be done until packets come.
     var nextDeadline: Instant? {
@@ -131,7 +140,7 @@ struct DatagramPathCore: Sendable {
     mutating func receive(_ input: Input, at now: Instant) -> [Effect] {
         switch input {
         case .wanted:
-            nextCheck = now + configuration.checkInterval
+            scheduleCheck(at: now)
             return inUse == nil ? begin(at: now) : []
         case .agreed(let index, let isInitiator):
             handshakeUntil = nil
@@ -177,7 +186,7 @@ struct DatagramPathCore: Sendable {
             return []
         }
         inUse = index
-        nextCheck = now + configuration.checkInterval
+        scheduleCheck(at: now)
         // Told again even if it is in use: the echo may have come from another address.
         return [.use(index: index)]
     }
@@ -205,7 +214,10 @@ struct DatagramPathCore: Sendable {
     /// Looks at the path; goes on for as long as it is used.
     private mutating func check(_ use: Use, at now: Instant) -> [Effect] {
         let isUsed = use.stream || use.sent || use.received
-        nextCheck = isUsed ? now + configuration.checkInterval : nil
+        let unused = isUsed ? 0 : idle + 1
+        nextCheck = nil
+        if unused < configuration.idleChecks { scheduleCheck(at: now) }
+        idle = unused
         guard let inUse, let session = sessions.first(where: { $0.index == inUse }) else {
             return use.stream ? begin(at: now) : []
         }
@@ -253,7 +265,16 @@ struct DatagramPathCore: Sendable {
     private mutating func fail(at now: Instant) {
         waitUntil = now + min(configuration.minimumWait * (1 << min(failures, 6)), configuration.maximumWait)
         failures += 1
-        nextCheck = now + configuration.checkInterval
+        scheduleCheck(at: now)
+    }
+
+    /// The path was used, or is to be looked at as if it were.
+    private mutating func scheduleCheck(at now: Instant) {
+        idle = 0
+        guard nextCheck == nil else { return }
+        let interval = UInt64(max(1, configuration.checkInterval.wholeNanoseconds))
+        let latest = (now + configuration.checkInterval).nanoseconds
+        nextCheck = Instant(nanoseconds: latest - latest % interval)
     }
 
     private mutating func drop(_ index: UInt32) -> [Effect] {

@@ -55,6 +55,17 @@ final class DatagramPaths: Sendable {
             [core.nextDeadline, blocks.nextDeadline].compactMap { $0 }.min()
         }
 
+        /// Asks the packet thread to report the next packet when nobody looks for it any more. True when one was
+        /// sent just before it heard of that, which it did not report.
+        func sentUnwatched() -> Bool {
+            guard !core.isWatched else { return false }
+            return entries.values.reduce(false) { found, entry in
+                let (stopped, former) = entry.session.sending.compareExchange(
+                    expected: .watched, desired: .unwatched, ordering: .relaxed)
+                return found || !stopped && former == .used
+            }
+        }
+
         func applyBlocks() {
             for entry in entries.values { entry.session.sealsBlocks.store(blocks.isOpen, ordering: .relaxed) }
         }
@@ -313,10 +324,12 @@ final class DatagramPaths: Sendable {
                 use.stream = record.streamUsed
                 record.streamUsed = false
                 for entry in record.entries.values {
-                    if entry.session.hasSent.exchange(false, ordering: .relaxed) { use.sent = true }
+                    if entry.session.sending.exchange(.watched, ordering: .relaxed) == .used { use.sent = true }
                     if entry.session.hasReceived.exchange(false, ordering: .relaxed) { use.received = true }
                 }
-                due.append((peer, record.core.receive(.tick(use), at: now)))
+                var effects = record.core.receive(.tick(use), at: now)
+                if record.sentUnwatched() { effects += record.core.receive(.wanted, at: now) }
+                due.append((peer, effects))
                 state.peers[peer] = record
             }
             return due

@@ -35,6 +35,16 @@ struct DatagramEndpoint: Hashable, Sendable {
     }
 }
 
+/// Whether packets are sent by a session, as the packet thread and the control plane tell each other.
+enum Sending: UInt8, AtomicRepresentable {
+    /// The next packet has to be reported: nobody will look for it.
+    case unwatched
+    /// Nothing was sent since the control plane looked, and it will look again.
+    case watched
+    /// Something was.
+    case used
+}
+
 /// The keys, counters and window of one session with one peer.
 ///
 /// Sendable unchecked because of what belongs to the packet thread: `deviceCipher`, `openCipher` and `window`. The rest
@@ -54,7 +64,7 @@ final class DatagramSession: @unchecked Sendable {
     private let counter: Atomic<UInt64>
     /// How many messages the key may seal.
     private let maximumCounter: UInt64
-    let hasSent = Atomic<Bool>(false)
+    let sending = Atomic<Sending>(.unwatched)
     let hasReceived = Atomic<Bool>(false)
     /// The super-packets that the peer takes as blocks.
     let blocks: OffloadCapabilities
@@ -158,7 +168,7 @@ final class DatagramPath: Sendable {
     }
 
     func noteUse() {
-        if session.hasSent.load(ordering: .relaxed) { return }
-        if !session.hasSent.exchange(true, ordering: .relaxed) { onUse() }
+        if session.sending.load(ordering: .relaxed) == .used { return }
+        if session.sending.exchange(.used, ordering: .relaxed) == .unwatched { onUse() }
     }
 }

@@ -73,9 +73,49 @@ struct DatagramPathCoreTests {
             ticks += 1
             effects += core.receive(.tick(Core.Use()), at: deadline)
         }
-        #expect(ticks < 10)
+        #expect(ticks <= Core.Configuration().idleChecks + 2)
         #expect(effects == [.use(index: nil), .forget(index: 7)])
         #expect(core.state == .stream)
+    }
+
+    @Test("However many paths are in use, all are looked at in the same moments, twice a second")
+    func looksTogether() {
+        var cores = (0..<23).map { index in
+            var core = Core()
+            let start = Self.at(Double(index) * 0.037)
+            _ = core.receive(.wanted, at: start)
+            _ = core.receive(.agreed(index: 7, isInitiator: true), at: start)
+            _ = core.receive(.echoed(index: 7), at: start)
+            return core
+        }
+        var moments: Set<Instant> = []
+        while let deadline = cores.compactMap(\.nextDeadline).min(), deadline < Self.at(60) {
+            moments.insert(deadline)
+            for index in cores.indices where cores[index].nextDeadline == deadline {
+                _ = cores[index].receive(.tick(Core.Use(sent: true, received: true)), at: deadline)
+            }
+        }
+        #expect((115...125).contains(moments.count), "\(moments.count) moments in a minute")
+    }
+
+    @Test("A path that carries a packet every two seconds is watched all the time, and an unused one soon no more")
+    func watchesTrickle() {
+        var core = established()
+        var sent = Self.at(0)
+        while let deadline = core.nextDeadline, deadline < Self.at(60) {
+            let isUsed = deadline - sent >= .seconds(2)
+            if isUsed { sent = deadline }
+            _ = core.receive(.tick(Core.Use(sent: isUsed, received: isUsed)), at: deadline)
+            #expect(core.isWatched)
+        }
+        var last = Instant.zero
+        while core.isWatched, let deadline = core.nextDeadline {
+            last = deadline
+            _ = core.receive(.tick(Core.Use()), at: deadline)
+        }
+        #expect((2.5...5.5).contains((last - Self.at(60)).inSeconds))
+        _ = core.receive(.wanted, at: Self.at(90))
+        #expect(core.isWatched)
     }
 
     @Test("Keys are renewed while they are used, without a gap, and the old ones open stragglers for a while")
