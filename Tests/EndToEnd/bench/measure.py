@@ -1,5 +1,6 @@
 """One figure each. A measure takes a peer that is up, and is bounded in time."""
 
+import glob
 import json
 import math
 import os
@@ -26,6 +27,15 @@ def cpu_seconds(processes):
             fields = file.read().rpartition(")")[2].split()
         total += int(fields[11]) + int(fields[12])
     return total / TICKS
+
+
+def exact_cpu_seconds(process):
+    """To the nanosecond, where ticks of 10 ms are too coarse: the time of the threads that the process has now."""
+    total = 0
+    for path in glob.glob(f"/proc/{process}/task/*/schedstat"):
+        with open(path, encoding="utf-8") as file:
+            total += int(file.read().split()[0])
+    return total / 1e9
 
 
 def resident_mib(processes):

@@ -8,7 +8,7 @@ from lab.cluster import Cluster
 from lab.program import new_token
 from lab.waiting import wait_until
 
-from .measure import cpu_seconds, resident_mib
+from .measure import exact_cpu_seconds, resident_mib
 
 CONFIG = """#cloud-config
 hostname: kairoslab-{{{{ trunc 4 .MachineID }}}}
@@ -57,11 +57,13 @@ def measure(count, seconds):
         try:
             time.sleep(SETTLE_SECONDS)
             packets = [device_packets(node) for node in cluster.nodes]
-            before = [cpu_seconds([node.process.pid]) for node in cluster.nodes]
+            before = [exact_cpu_seconds(node.process.pid) for node in cluster.nodes]
             begin = time.monotonic()
             time.sleep(seconds)
             elapsed = time.monotonic() - begin
-            used = [100 * (cpu_seconds([n.process.pid]) - b) / elapsed for n, b in zip(cluster.nodes, before)]
+            used = [
+                100 * (exact_cpu_seconds(node.process.pid) - b) / elapsed for node, b in zip(cluster.nodes, before)
+            ]
             resident = [resident_mib([node.process.pid]) for node in cluster.nodes]
             passed = [(device_packets(node) - b) / elapsed for node, b in zip(cluster.nodes, packets)]
         finally:
@@ -84,8 +86,8 @@ def measure(count, seconds):
 def table(results, render):
     rows = [
         [
-            str(result["nodes"]), f"{result['packets_per_second']:.1f}", f"{result['cpu_percent_median']:.2f}",
-            f"{result['cpu_percent_max']:.2f}", f"{result['rss_mib_median']:.1f}", f"{result['rss_mib_max']:.1f}",
+            str(result["nodes"]), f"{result['packets_per_second']:.1f}", f"{result['cpu_percent_median']:.3f}",
+            f"{result['cpu_percent_max']:.3f}", f"{result['rss_mib_median']:.1f}", f"{result['rss_mib_max']:.1f}",
         ]
         for result in results
     ]  # fmt: skip
