@@ -324,7 +324,9 @@ final class DatagramPaths: Sendable {
                 use.stream = record.streamUsed
                 record.streamUsed = false
                 for entry in record.entries.values {
-                    if entry.session.sending.exchange(.watched, ordering: .relaxed) == .used { use.sent = true }
+                    if entry.session.sending.exchange(.watched, ordering: .relaxed) == .used {
+                        use.sent = true
+                    }
                     if entry.session.hasReceived.exchange(false, ordering: .relaxed) { use.received = true }
                 }
                 var effects = record.core.receive(.tick(use), at: now)

@@ -98,7 +98,9 @@ struct DatagramPathCoreTests {
         #expect((115...125).contains(moments.count), "\(moments.count) moments in a minute")
     }
 
-    @Test("A path that carries a packet every two seconds is watched all the time, and an unused one soon no more")
+    @Test(
+        "A path with a packet every two seconds is watched all the time, and an unused one soon no more"
+    )
     func watchesTrickle() {
         var core = established()
         var sent = Self.at(0)
