@@ -8,7 +8,7 @@ import tempfile
 from lab.program import REPOSITORY
 
 SOURCES = os.path.join(REPOSITORY, "Benchmarks", "Tools")
-LIBRARIES = {"count_allocations"}
+LIBRARIES = {"count_allocations", "pidfd_shim"}
 
 
 class Tools:
