@@ -46,7 +46,8 @@ struct GossipNetwork {
     }
 
     mutating func addNode(_ parameters: Parameters = Parameters(), subscribed: Bool = true) -> Int {
-        let identity = Identity.generate()
+        let bytes = (0..<32).map { _ in UInt8.random(in: 0...255, using: &generator) }
+        let identity = (try? Identity(seed: SecretBytes(copying: bytes))) ?? Identity.generate()
         let router = Router(
             localPeer: identity.peerID, parameters: parameters,
             generator: SeededGenerator(seed: generator.next()), at: now)

@@ -60,7 +60,7 @@ struct RouterNetworkTests {
         let (flooded, told) = (try #require(cost[false]), try #require(cost[true]))
         print("a message of 1,000 bytes costs a node, passed on: \(flooded), told of: \(told)")
         #expect(told.copies < 1.6, "seed \(seed): \(told.copies) copies a node")
-        #expect(told.bytes * 3 < flooded.bytes, "seed \(seed): \(told.bytes) of \(flooded.bytes) bytes")
+        #expect(told.bytes * 2.5 < flooded.bytes, "seed \(seed): \(told.bytes) of \(flooded.bytes) bytes")
     }
 
     @Test(
