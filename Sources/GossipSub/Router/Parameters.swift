@@ -24,8 +24,9 @@ package struct Parameters: Hashable, Sendable {
     package var maximumAnnounced = 1024
     package var heartbeat = Duration.seconds(1)
     package var firstHeartbeat = Duration.milliseconds(100)
-    /// Heartbeats that a message stays in the cache, and in which it is gossiped about.
-    package var historyLength = 5
+    /// Heartbeats that a message stays in the cache, and in which it is gossiped about. The cache is twice
+    /// that of the specification: who lost what it asked for asks once a second, of one holder at a time.
+    package var historyLength = 10
     package var historyGossip = 3
     package var pruneBackoff = Duration.seconds(60)
     package var unsubscribeBackoff = Duration.seconds(10)

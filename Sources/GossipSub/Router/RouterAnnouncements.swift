@@ -7,7 +7,7 @@ internal import Timing
 /// In a mesh of eight neighbours each message would reach a node seven times. So a node sends a message it
 /// has got on to one of them, and announces it to the others a little later, unless they have shown
 /// meanwhile that they know it. A node asks one of those that announce a message, and the next one when
-/// that fails. IHAVE and IWANT are those of the specification; stock peers get every message at once.
+/// that fails, and each again as often as it serves. IHAVE and IWANT are those of the specification; stock peers get every message at once.
 extension Router {
     /// What a peer is to be told of, and when.
     struct Announcement: Sendable {
@@ -20,9 +20,10 @@ extension Router {
         /// Until when the peer that was asked has time.
         var until: Instant
         var asked: PeerID
-        /// Other peers that have it, and those that failed.
+        /// The peers that have it, in the order in which they are asked: the last was asked last.
         var holders: OrderedSet<PeerID> = []
-        var failed: Set<PeerID> = []
+        /// How often one of them was asked.
+        var questions = 0
 
         static let maximumHolders = 8
     }
@@ -94,9 +95,9 @@ extension Router {
     /// has been asked lately, and there is room to remember it.
     mutating func mayAsk(_ peer: PeerID, for id: MessageID, at now: Instant) -> Bool {
         if let want = wanted[id], want.until > now {
-            if want.asked != peer, want.holders.count < Want.maximumHolders {
-                wanted[id]?.holders.append(peer)
-            }
+            guard want.holders.count < Want.maximumHolders, !want.holders.contains(peer) else { return false }
+            // Who has not been asked comes before those who did not answer.
+            wanted[id]?.holders.insert(peer, at: max(want.holders.count - want.questions, 0))
             return false
         }
         if wanted[id] == nil, wanted.count >= parameters.maximumWanted,
@@ -112,17 +113,19 @@ extension Router {
 
     private mutating func want(_ id: MessageID, from peer: PeerID, at now: Instant) {
         let until = now + parameters.wantRetry
-        if let former = wanted[id]?.asked, former != peer { wanted[id]?.failed.insert(former) }
-        wanted[id, default: Want(until: until, asked: peer)].until = until
-        wanted[id]?.asked = peer
-        wanted[id]?.holders.remove(peer)
+        var want = wanted[id] ?? Want(until: until, asked: peer)
+        want.until = until
+        want.asked = peer
+        want.holders.remove(peer)
+        want.holders.append(peer)
+        want.questions += 1
+        wanted[id] = want
         wantDue = min(wantDue ?? until, until)
     }
 
     /// The peers that are known to have the message, which has come now.
     mutating func holders(of id: MessageID) -> Set<PeerID> {
-        guard let want = wanted.removeValue(forKey: id) else { return [] }
-        return Set(want.holders).union(want.failed).union([want.asked])
+        Set(wanted.removeValue(forKey: id)?.holders ?? [])
     }
 
     /// Asks the next holder of each message whose question `isOver`.
@@ -130,10 +133,8 @@ extension Router {
         var questions: OrderedDictionary<PeerID, RPC> = [:]
         for (id, want) in wanted.sorted(by: { $0.key.bytes.lexicographicallyPrecedes($1.key.bytes) })
         where isOver(want) {
-            guard
-                let next = want.holders.first(where: {
-                    $0 != want.asked && !want.failed.contains($0) && peers[$0]?.isOpen ?? false
-                })
+            guard want.questions < want.holders.count * parameters.maximumRetransmissions,
+                let next = want.holders.first(where: { peers[$0]?.isOpen ?? false })
             else {
                 wanted[id] = nil
                 continue
