@@ -177,7 +177,8 @@ let package = Package(
             swiftSettings: settings),
         // Many meshes on virtual time; a library, so that `simulate-mesh` can run it optimised.
         .target(
-            name: "MeshSimulation", dependencies: ["MeshNetwork", "LibP2P", "Multiformats", "Timing"],
+            name: "MeshSimulation",
+            dependencies: ["MeshNetwork", "GossipSub", "Ledger", "LibP2P", "Multiformats", "Timing"],
             path: "Tests/MeshSimulation", swiftSettings: settings),
         .testTarget(
             name: "MeshNetworkTests",
@@ -244,7 +245,7 @@ let package = Package(
             path: "Tests/Simulate",
             swiftSettings: settings),
         .executableTarget(
-            name: "simulate-mesh", dependencies: ["MeshSimulation", "CSignatureMemo", "Timing"],
+            name: "simulate-mesh", dependencies: ["MeshSimulation", "CSignatureMemo", "Ledger", "Timing"],
             path: "Tests/SimulateMesh",
             swiftSettings: settings),
         .executableTarget(

@@ -1,3 +1,4 @@
+import Ledger
 import LibP2P
 import MeshSimulation
 import Testing
@@ -43,6 +44,34 @@ struct OverlayTests {
         #expect(frames <= 16, "\(frames) frames an hour")
         #expect(world.isSettled)
         #expect(world.nodes.allSatisfy { $0.dials == 0 })
+    }
+
+    @Test("with ledgers above it: a key is on all within a second, and what is said at rest does not grow")
+    func ledgers() throws {
+        var resting: [Int: Int] = [:]
+        for count in [12, 36] {
+            var world = try settled(count, seed: 5)
+            world.openLedgers()
+            #expect((0..<count).allSatisfy { world.ledgerSize($0) == 2 * count })
+            world.run(for: .seconds(60))
+            world.resetCounts()
+            world.run(for: .seconds(3600))
+            resting[count] = world.nodes.map(\.bytes).reduce(0, +) / count
+            #expect(world.isSettled)
+            #expect((0..<count).allSatisfy { world.ledgerSize($0) == 2 * count })
+            world.resetCounts()
+            let (key, value) = (EntryID("test", "key"), LedgerText("\"of one node\""))
+            #expect(!world.allHold(key, value))
+            world.write(key, value, on: 3)
+            let took = try #require(world.run(within: .seconds(20)) { $0.allHold(key, value) })
+            #expect(took < .seconds(1), "\(count) nodes: \(took)")
+            world.run(for: .seconds(60))
+            let cost = world.nodes.map(\.bytes).reduce(0, +) / count
+            #expect(cost < 6000, "\(count) nodes: \(cost) bytes a node for one key")
+        }
+        let (few, many) = (try #require(resting[12]), try #require(resting[36]))
+        print("with ledgers a node at rest sends \(few) bytes an hour among 12, \(many) among 36")
+        #expect(many < 2 * few && many < 50_000)
     }
 
     @Test("a process that ends is gone everywhere within a second", arguments: [3, 10, 20])

@@ -1,21 +1,25 @@
+internal import GossipSub
+internal import Ledger
 package import LibP2P
 package import MeshNetwork
 internal import Multiformats
 package import Timing
 
 /// Many overlays on virtual time, with connections that come about, break loudly or silently, and carry
-/// frames in order. One seed gives one run.
+/// frames in order; and the ledgers above them, once `openLedgers` was called. One seed gives one run.
 package struct OverlayWorld {
     /// A node: its overlay while it runs, and what it has sent.
     package struct Node {
         let identity: Identity
         package var overlay: Overlay?
+        /// Its ledger and the room, once ledgers are open.
+        var member: LedgerMember?
         var life = 0
         var kept: Set<PeerID> = []
         var tries: [PeerID: Int] = [:]
         /// The numbers of its connections by peer.
         var connections: [PeerID: Int] = [:]
-        var timer: Instant?
+        var timers: [Part: Instant] = [:]
         package var frames = 0
         package var bytes = 0
         package var dials = 0
@@ -25,7 +29,15 @@ package struct OverlayWorld {
         package var connectionCount: Int { connections.count }
     }
 
-    private struct Connection {
+    /// What of a node a timer or a frame is for.
+    enum Part: Hashable, CaseIterable {
+        case overlay
+        case ledger
+        case room
+    }
+
+    struct Connection {
+        /// The dialling node, and the other one.
         let ends: [Int]
         /// Which ends still hold it.
         var held: [Bool] = [true, true]
@@ -33,11 +45,11 @@ package struct OverlayWorld {
     }
 
     private enum Event {
-        case timer(Int, life: Int)
+        case timer(Int, life: Int, Part)
         case dial(Int, life: Int, PeerID)
         case connected(Int, life: Int, Int, otherLife: Int)
         case failed(Int, life: Int, PeerID)
-        case frame(connection: Int, end: Int, [UInt8])
+        case frame(connection: Int, end: Int, Part, [UInt8])
         case broken(connection: Int, end: Int)
         case discover(Int, life: Int, Int)
     }
@@ -45,11 +57,13 @@ package struct OverlayWorld {
     /// How long a silent break takes to be noticed: the keep-alive of the muxer.
     package var silence: ClosedRange<Duration> = .seconds(10) ... .seconds(25)
     package private(set) var now = Instant(nanoseconds: 1_000_000_000)
-    package private(set) var nodes: [Node] = []
-    private var indices: [PeerID: Int] = [:]
-    private var connections: [Int: Connection] = [:]
+    package internal(set) var nodes: [Node] = []
+    private(set) var indices: [PeerID: Int] = [:]
+    private(set) var connections: [Int: Connection] = [:]
     private var lastConnection = 0
-    private var random: SeededGenerator
+    var random: SeededGenerator
+    /// What nodes have stored when they open their ledgers; nil while there are none.
+    var stored: Block?
     private var queue = EventQueue<Event>()
     /// The group of each node; those of different groups do not hear each other.
     private var groups: [Int]
@@ -76,6 +90,7 @@ package struct OverlayWorld {
         nodes[index].overlay = Overlay(
             identity: nodes[index].identity, scope: Self.scope, version: 1000 * UInt64(nodes[index].life),
             configuration: configuration, generator: SeededGenerator(seed: random.next()), at: now)
+        openLedger(index)
         feed(index, .listening(addresses(of: index)))
         guard hearing else { return }
         for other in nodes.indices where other != index && nodes[other].overlay != nil {
@@ -93,6 +108,8 @@ package struct OverlayWorld {
     /// Ends a node. A silent end is noticed by the silence alone.
     package mutating func stop(_ index: Int, silently: Bool) {
         nodes[index].overlay = nil
+        nodes[index].member = nil
+        nodes[index].timers = [:]
         nodes[index].kept = []
         nodes[index].connections = [:]
         for number in connections.keys.sorted() {
@@ -124,7 +141,7 @@ package struct OverlayWorld {
     }
 
     package mutating func send(_ bytes: [UInt8], from index: Int, to other: Int) {
-        perform(index, .send(nodes[other].peer, bytes))
+        transmit(index, to: nodes[other].peer, .overlay, bytes)
     }
 
     package func isConnected(_ index: Int, _ other: Int) -> Bool {
@@ -192,10 +209,14 @@ package struct OverlayWorld {
 
     private mutating func handle(_ event: Event) {
         switch event {
-        case .timer(let index, let life):
-            guard nodes[index].life == life, nodes[index].timer == now else { return }
-            nodes[index].timer = nil
-            feed(index, .tick)
+        case .timer(let index, let life, let part):
+            guard nodes[index].life == life, nodes[index].timers[part] == now else { return }
+            nodes[index].timers[part] = nil
+            switch part {
+            case .overlay: feed(index, .tick)
+            case .ledger: feed(index, ledger: .tick)
+            case .room: feed(index, room: .tick)
+            }
         case .discover(let index, let life, let other):
             guard nodes[index].life == life, nodes[other].overlay != nil, groups[index] == groups[other]
             else { return }
@@ -209,11 +230,15 @@ package struct OverlayWorld {
             guard nodes[index].life == life else { return }
             feed(index, .dialFailed(peer))
             redial(index, peer)
-        case .frame(let number, let end, let bytes):
+        case .frame(let number, let end, let part, let bytes):
             guard let connection = connections[number], connection.held[end] else { return }
             let (index, other) = (connection.ends[end], connection.ends[1 - end])
             guard groups[index] == groups[other] else { return }
-            feed(index, .frame(nodes[other].peer, bytes))
+            switch part {
+            case .overlay: feed(index, .frame(nodes[other].peer, bytes))
+            case .ledger: feed(index, ledger: .frame(nodes[other].peer, bytes))
+            case .room: feed(index, room: .frame(bytes, from: nodes[other].peer))
+            }
         case .broken(let number, let end): broken(number, end)
         }
     }
@@ -249,6 +274,8 @@ package struct OverlayWorld {
         }
         feed(index, .linkUp(nodes[other].peer))
         feed(other, .linkUp(nodes[index].peer))
+        admit(index, nodes[other].peer, .outbound)
+        admit(other, nodes[index].peer, .inbound)
     }
 
     private mutating func broken(_ number: Int, _ end: Int) {
@@ -260,6 +287,7 @@ package struct OverlayWorld {
         nodes[index].connections[peer] = nil
         guard nodes[index].overlay != nil else { return }
         feed(index, .linkDown(peer))
+        dismiss(index, peer)
         redial(index, peer)
     }
 
@@ -276,11 +304,28 @@ package struct OverlayWorld {
     package mutating func feed(_ index: Int, _ input: Overlay.Input) {
         guard let effects = nodes[index].overlay?.receive(input, at: now) else { return }
         for effect in effects { perform(index, effect) }
-        guard let deadline = nodes[index].overlay?.nextDeadline, deadline != .distantFuture else { return }
-        if let timer = nodes[index].timer, timer <= deadline, timer > now { return }
+        setTimer(index, .overlay, nodes[index].overlay?.nextDeadline)
+    }
+
+    mutating func setTimer(_ index: Int, _ part: Part, _ deadline: Instant?) {
+        guard let deadline, deadline != .distantFuture else { return }
+        if let timer = nodes[index].timers[part], timer <= deadline, timer > now { return }
         let due = max(deadline, now + .nanoseconds(1))
-        nodes[index].timer = due
-        queue.add(.timer(index, life: nodes[index].life), at: due)
+        nodes[index].timers[part] = due
+        queue.add(.timer(index, life: nodes[index].life, part), at: due)
+    }
+
+    /// Puts a frame on the connection to `peer`; frames of one connection arrive in order.
+    mutating func transmit(_ index: Int, to peer: PeerID, _ part: Part, _ bytes: [UInt8]) {
+        nodes[index].frames += 1
+        nodes[index].bytes += bytes.count
+        guard let number = nodes[index].connections[peer],
+            let from = connections[number]?.ends.firstIndex(of: index)
+        else { return }
+        let earliest = now + random.duration(in: .microseconds(200) ... .milliseconds(3))
+        let arrival = max(earliest, connections[number]?.lastArrival[from] ?? .zero)
+        connections[number]?.lastArrival[from] = arrival
+        queue.add(.frame(connection: number, end: 1 - from, part, bytes), at: arrival)
     }
 
     private mutating func perform(_ index: Int, _ effect: Overlay.Effect) {
@@ -290,18 +335,9 @@ package struct OverlayWorld {
             queue.add(.dial(index, life: nodes[index].life, peer), at: now)
         case .keep(false, let peer, _): nodes[index].kept.remove(peer)
         case .dial(let peer, _): queue.add(.dial(index, life: nodes[index].life, peer), at: now)
-        case .send(let peer, let bytes):
-            nodes[index].frames += 1
-            nodes[index].bytes += bytes.count
-            guard let number = nodes[index].connections[peer],
-                let from = connections[number]?.ends.firstIndex(of: index)
-            else { return }
-            let earliest = now + random.duration(in: .microseconds(200) ... .milliseconds(3))
-            let arrival = max(earliest, connections[number]?.lastArrival[from] ?? .zero)
-            connections[number]?.lastArrival[from] = arrival
-            queue.add(.frame(connection: number, end: 1 - from, bytes), at: arrival)
+        case .send(let peer, let bytes): transmit(index, to: peer, .overlay, bytes)
         case .closeUnlessUsed(let peer), .disconnect(let peer): close(index, peer)
-        case .present: break
+        case .present: feed(index, ledger: .present(nodes[index].overlay?.present ?? []))
         }
     }
 

@@ -1,7 +1,9 @@
+import Ledger
 import MeshSimulation
 import Timing
 
-// Prints, for each number of nodes, what the overlay costs and how fast it is, on virtual time:
+// Prints, for each number of nodes, what the mesh costs and how fast it is, on virtual time: the overlay, and then the
+// ledgers above it, which hold an address and a heartbeat of each node when they are opened.
 //   simulate-mesh N…
 
 func seconds(_ duration: Duration?) -> String {
@@ -20,12 +22,20 @@ func row(_ count: Int, seed: UInt64) -> String {
     let bootFrames = world.nodes.map(\.frames).reduce(0, +) / count
     let bootBytes = world.nodes.map(\.bytes).reduce(0, +) / count / 1024
     let dials = world.nodes.map(\.dials).reduce(0, +) / count
+    world.openLedgers()
     world.run(for: .seconds(60))
     let connections = world.nodes.map(\.connectionCount)
     world.resetCounts()
     world.run(for: .seconds(3600))
     let frames = world.nodes.map(\.frames).reduce(0, +) / count
     let bytes = world.nodes.map(\.bytes).reduce(0, +) / count
+    let busiest = world.nodes.map(\.bytes).max() ?? 0
+    world.resetCounts()
+    let (key, value) = (EntryID("test", "key"), LedgerText("\"of one node\""))
+    world.write(key, value, on: count / 2)
+    let spread = world.run(within: .seconds(60)) { $0.allHold(key, value) }
+    world.run(for: .seconds(60))
+    let keyBytes = world.nodes.map(\.bytes).reduce(0, +) / count
     world.resetCounts()
     world.stop(1, silently: false)
     let ended = world.run(within: .seconds(60)) { $0.isSettled }
@@ -36,14 +46,16 @@ func row(_ count: Int, seed: UInt64) -> String {
     let mean = connections.reduce(0, +) * 10 / count
     let fields = [
         "\(count)", seconds(boot), "\(dials)", "\(bootFrames)", "\(bootBytes)", "\(mean / 10).\(mean % 10)",
-        "\(connections.max() ?? 0)", "\(frames)", "\(bytes)", seconds(ended), "\(endFrames)", seconds(lost),
+        "\(connections.max() ?? 0)", "\(frames)", "\(bytes)", "\(busiest)", seconds(spread), "\(keyBytes)",
+        seconds(ended), "\(endFrames)", seconds(lost),
     ]
     return "| " + fields.joined(separator: " | ") + " |"
 }
 
 let header = [
     "nodes", "all see all, s", "dials a node", "frames a node", "KiB a node", "connections", "most",
-    "idle frames an hour", "idle bytes an hour", "process ended, s", "frames a node", "power cut, s",
+    "idle frames an hour", "idle bytes an hour", "of the busiest", "one key on all, s", "bytes a node",
+    "process ended, s", "frames a node", "power cut, s",
 ]
 print("| " + header.joined(separator: " | ") + " |")
 print("|" + header.map { _ in "--:" }.joined(separator: "|") + "|")
