@@ -181,10 +181,12 @@ def options_of(arguments):
     parser.add_argument("--pings", type=int, default=400)
     parser.add_argument("--only", default=",".join(SECTIONS), help="sections, comma-separated")
     parser.add_argument("--nodes", type=int, action="append", help="sizes of the trickle network")
+    parser.add_argument("--pause", type=float, action="append", help="seconds between two packets of its pairs")
     parser.add_argument("peers", nargs="*")
     options = parser.parse_args(arguments)
     options.sections = options.only.split(",")
     options.nodes = options.nodes or [3, 24]
+    options.pauses = options.pause or [1, 10]
     unknown = [name for name in options.sections if name not in SECTIONS]
     unknown += [name for name in options.peers if name not in PEERS]
     if unknown:
@@ -219,7 +221,11 @@ def main(arguments=None):
                         failed += 1
                         print(f"run {number + 1} of {options.runs}: {name}: {error}", file=sys.stderr, flush=True)
             if "trickle" in options.sections:
-                idle.extend(trickle.measure(count, max(10, options.seconds)) for count in options.nodes)
+                idle.extend(
+                    trickle.measure(count, pause, max(10, options.seconds))
+                    for pause in options.pauses
+                    for count in options.nodes
+                )
         except (TimedOut, RuntimeError) as error:
             failed += 1
             print(f"scripts/bench: {error}", file=sys.stderr)

@@ -18,19 +18,19 @@ p2p:
     enable: false
   network_token: "{token}"
 """
-# To each other node one datagram of 200 bytes a second.
+# To each other node one datagram of 200 bytes in the time of a pause.
 SENDER = """
 import socket, sys, time
 channel = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 channel.bind(("", 9))  # what arrives is left to be dropped, and not answered by ICMP
-end, others = time.monotonic() + float(sys.argv[1]), sys.argv[2:]
+end, pause, others = time.monotonic() + float(sys.argv[1]), float(sys.argv[2]), sys.argv[3:]
 while time.monotonic() < end:
     for other in others:
         try:
             channel.sendto(bytes(200), (other, 9))
         except OSError:
             pass
-        time.sleep(1 / len(others))
+        time.sleep(pause / len(others))
 """
 SETTLE_SECONDS = 15
 
@@ -41,14 +41,16 @@ def device_packets(node):
     return sum(int(word) for word in text.split())
 
 
-def measure(count, seconds):
-    """Processor time and memory of a node, by the median and the worst of `count` nodes."""
+def measure(count, pause, seconds):
+    """Processor time and memory of a node, by the median and the worst of `count` nodes, for `seconds`, while each
+    sends each other a datagram every `pause` seconds.
+    """
     with Cluster(count, name="trickle", config=CONFIG.format(token=new_token())) as cluster:
         cluster.start()
         addresses = wait_until(cluster.addresses, lambda: f"an address on every node\n{cluster.describe()}", 90)
         senders = [
             subprocess.Popen(
-                node.command("python3", "-c", SENDER, str(seconds + SETTLE_SECONDS + 30),
+                node.command("python3", "-c", SENDER, str(seconds + SETTLE_SECONDS + 30), str(pause),
                              *(other for other in addresses if other != address)),
                 stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
             )
@@ -71,10 +73,11 @@ def measure(count, seconds):
                 sender.kill()
                 sender.wait(10)
     rate = statistics.median(passed)
-    if rate < count - 1:
+    if rate < (count - 1) / pause:
         raise RuntimeError(f"a trickle of {rate:.1f} packets a second among {count} nodes: not every pair is joined")
     return {
         "nodes": count,
+        "pause_seconds": pause,
         "cpu_percent_median": statistics.median(used),
         "cpu_percent_max": max(used),
         "rss_mib_median": statistics.median(resident),
@@ -86,9 +89,10 @@ def measure(count, seconds):
 def table(results, render):
     rows = [
         [
-            str(result["nodes"]), f"{result['packets_per_second']:.1f}", f"{result['cpu_percent_median']:.3f}",
-            f"{result['cpu_percent_max']:.3f}", f"{result['rss_mib_median']:.1f}", f"{result['rss_mib_max']:.1f}",
+            str(result["nodes"]), f"{result['pause_seconds']:g}", f"{result['packets_per_second']:.1f}",
+            f"{result['cpu_percent_median']:.3f}", f"{result['cpu_percent_max']:.3f}",
+            f"{result['rss_mib_median']:.1f}", f"{result['rss_mib_max']:.1f}",
         ]
         for result in results
     ]  # fmt: skip
-    return render(["nodes", "packets/s a node", "CPU, %", "worst", "RSS, MiB", "worst"], rows)
+    return render(["nodes", "pause, s", "packets/s a node", "CPU, %", "worst", "RSS, MiB", "worst"], rows)
