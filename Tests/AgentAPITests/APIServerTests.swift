@@ -66,6 +66,19 @@ struct APIServerTests {
         }
     }
 
+    @Test("an answer says when it was given, in the form of HTTP")
+    func date() async throws {
+        #expect(UnixTime(seconds: 784_111_777).httpDate == "Sun, 06 Nov 1994 08:49:37 GMT")
+        #expect(UnixTime(nanoseconds: -1).httpDate == "Wed, 31 Dec 1969 23:59:59 GMT")
+        try await withDirectory { directory in
+            try await withServer(at: directory + "/api.sock") { socket in
+                let request = "GET /api/v1/status HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"
+                let answer = try await raw(request, to: socket.path)
+                #expect(answer.contains("\r\nDate: \(Samples.moment.httpDate)\r\n"), "\(answer.prefix(400))")
+            }
+        }
+    }
+
     @Test("the last status stays on disk for when the agent is gone, readable by its owner only")
     func record() async throws {
         try await withDirectory { directory in

@@ -1,7 +1,8 @@
-internal import Hummingbird
+internal import HTTPTypes
 internal import HummingbirdCore
 package import Logging
 package import NIOCore
+internal import ServiceLifecycle
 package import Timing
 
 /// Serves the API over HTTP on a unix socket, for as long as `run()` lasts.
@@ -48,11 +49,11 @@ package struct APIServer: Sendable {
     package func run() async throws {
         try socket.prepare()
         let opening = Opening(socket: socket)
-        let application = application(opening)
+        let server = try server(opening)
         var failure: (any Error)?
         do {
             try await withThrowingTaskGroup(of: Void.self) { group in
-                group.addTask { try await application.run() }
+                group.addTask { try await server.run() }
                 group.addTask { await record.keep(routes.statusSource) }
                 defer { group.cancelAll() }
                 // The record is kept for as long as there is a server, so it is the server that ends first.
@@ -66,40 +67,42 @@ package struct APIServer: Sendable {
         if let failure, !(failure is CancellationError) { throw failure }
     }
 
-    private func application(_ opening: Opening) -> some ApplicationProtocol {
+    /// The server of the library without its `Application`, which wakes each second for the date.
+    private func server(_ opening: Opening) throws -> any Service {
         var quiet = logger
         // Hummingbird tells of every start and stop, and takes a stop for an error; what an operator wants to know is told here.
         quiet.logLevel = .critical
-        return Application(
-            responder: CallbackResponder { (request: Request, context: APIRequestContext) in
-                await respond(to: request, context)
-            },
-            server: .http1(
-                configuration: .init(
-                    idleTimeout: idleTimeout,
-                    httpDecoderConfiguration: .init(
-                        maxHeaderFieldSize: Self.maximumHeaderSize, maxHeaderListSize: Self.maximumHeaderSize,
-                        maxHeaderFieldCount: 64))),
+        let http = HTTPServerBuilder.http1(
+            configuration: .init(
+                idleTimeout: idleTimeout,
+                httpDecoderConfiguration: .init(
+                    maxHeaderFieldSize: Self.maximumHeaderSize, maxHeaderListSize: Self.maximumHeaderSize,
+                    maxHeaderFieldCount: 64)))
+        return try http.buildServer(
             configuration: .init(
                 address: .unixDomainSocket(path: socket.stagingPath), backlog: 64,
                 availableConnectionsDelegate: MaximumAvailableConnections(Self.maximumConnections)),
+            eventLoopGroup: eventLoopGroup, logger: quiet,
+            responder: { request, writer, channel in
+                let response = await response(to: request, over: channel)
+                try await writer.write(response: response.head, body: response.body)
+            },
             onServerRunning: { channel in
                 if await opening.open() {
                     logger.info("API is open", metadata: ["socket": "\(socket.path)"])
                 } else {
                     channel.close(promise: nil)
                 }
-            },
-            eventLoopGroupProvider: .shared(eventLoopGroup), logger: quiet)
+            })
     }
 
-    private func respond(to request: Request, _ context: APIRequestContext) async -> Response {
+    private func response(to request: Request, over channel: any Channel) async -> Response {
         let method = request.method.rawValue
         let limit = routes.maximumBody(method: method, path: request.uri.string)
         let answer: APIAnswer
         var hasUnreadBody = false
         if let body = await Self.body(of: request, upTo: limit) {
-            let mayChange = method == "POST" ? await PeerCredentials.mayChange(over: context.channel) : false
+            let mayChange = method == "POST" ? await PeerCredentials.mayChange(over: channel) : false
             answer = await routes.answer(
                 method: method, path: request.uri.string, body: body, mayChange: mayChange)
         } else {
@@ -107,12 +110,14 @@ package struct APIServer: Sendable {
             hasUnreadBody = true
             answer = .failure(413, "Content Too Large")
         }
-        var headers: HTTPFields = [.contentType: "application/json"]
+        var headers: HTTPFields = [
+            .contentType: "application/json", .date: routes.clock.wallClock().httpDate,
+        ]
         if hasUnreadBody { headers[.connection] = "close" }
         let status = HTTPResponse.Status(code: answer.status)
         let bytes = ByteBuffer(string: answer.body)
         if request.method == .head { return Response(status: status, headers: headers) }
-        let (channel, closes) = (context.channel, hasUnreadBody)
+        let closes = hasUnreadBody
         return Response(
             status: status, headers: headers,
             body: .init(contentLength: bytes.readableBytes) { writer in
@@ -159,16 +164,5 @@ package struct APIServer: Sendable {
             socket.remove(ifInode: inode)
             inode = nil
         }
-    }
-}
-
-/// What the server knows of a request besides the request: the connection it came on.
-struct APIRequestContext: RequestContext {
-    var coreContext: CoreRequestContextStorage
-    let channel: any Channel
-
-    init(source: ApplicationRequestContextSource) {
-        coreContext = .init(source: source)
-        channel = source.channel
     }
 }

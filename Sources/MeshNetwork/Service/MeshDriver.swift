@@ -94,9 +94,6 @@ final class MeshDriver {
         room.start()
         overlay.start(standing: { admission.standing(of: $0) }) { _ in driver.value.tellMembers() }
         host.addObserver { event in driver.value.observe(event) }
-        counter = host.eventLoop.scheduleRepeatedTask(
-            initialDelay: Self.countInterval, delay: Self.countInterval
-        ) { _ in driver.value.countStockPeers() }
         feed(.tick)
     }
 
@@ -141,9 +138,22 @@ final class MeshDriver {
         return .accept
     }
 
+    /// Counts again and again while a stock node is connected: it may come to the room later, and leave it.
+    private func watchStockPeers() {
+        guard !membership.stock.isEmpty else {
+            counter?.cancel()
+            counter = nil
+            return setStockPeers(0)
+        }
+        guard counter == nil else { return }
+        let driver = NIOLoopBound(self, eventLoop: host.eventLoop)
+        counter = host.eventLoop.scheduleRepeatedTask(
+            initialDelay: Self.countInterval, delay: Self.countInterval
+        ) { _ in driver.value.countStockPeers() }
+    }
+
     private func countStockPeers() {
         guard isRunning, let gossip, let topic = room?.topic else { return }
-        guard !membership.stock.isEmpty else { return setStockPeers(0) }
         let driver = NIOLoopBound(self, eventLoop: host.eventLoop)
         gossip.subscribers(of: topic).whenSuccess { peers in
             let stock = Set(driver.value.membership.stock)
@@ -331,6 +341,7 @@ final class MeshDriver {
             case .stockJoined, .stockLeft: break
             }
         }
+        if !events.isEmpty { watchStockPeers() }
     }
 
     private func tellMembers() {

@@ -43,8 +43,7 @@ package final class LeaseService: Sendable {
         var timer: Scheduled<Void>?
         var probing: Scheduled<Void>?
         var isProbing = false
-        var failures = 0
-        var illness: String? = "it has not been asked yet"
+        var health = K3sHealth()
         var said: [PeerID: APIHolding] = [:]
         var voice = HoldingVoice()
         var speaking: Scheduled<Void>?
@@ -56,10 +55,6 @@ package final class LeaseService: Sendable {
         var isStopped = false
         var onPermit: (@Sendable (Bool) -> Void)?
     }
-
-    /// How often K3s is asked, and after how many failures it counts as ill.
-    private static let probeInterval = TimeAmount.seconds(2)
-    private static let mostFailures = 2
 
     private let parts: Parts
     private let state: NIOLoopBoundBox<State>
@@ -152,7 +147,7 @@ package final class LeaseService: Sendable {
             return nil
         }
         if state.core.holds(.api, at: parts.time.now()) { return nil }
-        if let illness = state.illness { return "this node's K3s is not ready: \(illness)" }
+        if let illness = state.health.illness { return "this node's K3s is not ready: \(illness)" }
         let reach = state.core.reach
         guard !reach.hasMajority else { return nil }
         let missing = reach.missing.map(\.description).joined(separator: ", ")
@@ -292,7 +287,7 @@ package final class LeaseService: Sendable {
     private func probe() {
         guard state.value.core.servers?.members.contains(parts.host.localPeer) == true else {
             // Asked again as soon as this node is a server.
-            state.value.illness = "it has not been asked yet"
+            state.value.health = K3sHealth()
             feed(.healthy(false))
             return
         }
@@ -300,18 +295,19 @@ package final class LeaseService: Sendable {
         let probe = parts.probe
         prober.runIfActive(eventLoop: parts.host.eventLoop) { probe() }.whenComplete { [self] result in
             state.value.isProbing = false
-            guard case .success(let illness) = result else { return }
-            state.value.failures = illness == nil ? 0 : state.value.failures + 1
-            if illness == nil || state.value.failures >= Self.mostFailures {
-                if (illness == nil) != (state.value.illness == nil) {
+            guard case .success(let answer) = result else { return }
+            let wasWell = state.value.health.illness == nil
+            if state.value.health.hear(answer) {
+                if (answer == nil) != wasWell {
                     parts.logger.notice(
-                        illness == nil ? "K3s is ready" : "K3s is not ready",
-                        metadata: illness.map { ["reason": "\($0)"] } ?? [:])
+                        answer == nil ? "K3s is ready" : "K3s is not ready",
+                        metadata: answer.map { ["reason": "\($0)"] } ?? [:])
                 }
-                state.value.illness = illness
-                feed(.healthy(illness == nil))
+                feed(.healthy(answer == nil))
             }
-            probeSoon(in: Self.probeInterval)
+            let servers = state.value.core.servers?.members.count ?? 0
+            let pause = state.value.health.pause(servers: servers)
+            probeSoon(in: .nanoseconds(pause.wholeNanoseconds))
         }
     }
 }
