@@ -40,12 +40,14 @@ struct DatagramPathCore: Sendable {
         var rejectAfter: Duration = .seconds(180)
         /// How long keys are kept to open what is still under way.
         var forgetAfter: Duration = .seconds(200)
-        /// How often a path in use is looked at. All paths are looked at in the same moments, multiples of it, so
-        /// that many of them that carry little cost a node one waking.
+        /// How often a path is looked at while it is busy, and while it carries a trickle or nothing. All paths
+        /// are looked at in the same moments, multiples of these, so that many of them that carry little cost a
+        /// node one waking.
         var checkInterval: Duration = .milliseconds(500)
-        /// How many of these looks find nothing until there are no more, so that a path that carries a packet a
-        /// second need not say each time that it is in use again.
-        var idleChecks = 10
+        var trickleInterval: Duration = .seconds(2)
+        /// How many of these looks find nothing until there are no more, so that a path that carries a packet
+        /// now and then need not say each time that it is in use again.
+        var idleChecks = 16
     }
 
     /// What was used since the last tick.
@@ -54,6 +56,8 @@ struct DatagramPathCore: Sendable {
         var stream = false
         /// Packets were sent in datagrams.
         var sent = false
+        /// More of them than a trickle.
+        var isBusy = false
         /// Authentic datagrams came.
         var received = false
     }
@@ -140,7 +144,7 @@ struct DatagramPathCore: Sendable {
     mutating func receive(_ input: Input, at now: Instant) -> [Effect] {
         switch input {
         case .wanted:
-            scheduleCheck(at: now)
+            scheduleCheck(in: configuration.checkInterval, at: now)
             return inUse == nil ? begin(at: now) : []
         case .agreed(let index, let isInitiator):
             handshakeUntil = nil
@@ -186,7 +190,7 @@ struct DatagramPathCore: Sendable {
             return []
         }
         inUse = index
-        scheduleCheck(at: now)
+        scheduleCheck(in: configuration.checkInterval, at: now)
         // Told again even if it is in use: the echo may have come from another address.
         return [.use(index: index)]
     }
@@ -216,7 +220,8 @@ struct DatagramPathCore: Sendable {
         let isUsed = use.stream || use.sent || use.received
         let unused = isUsed ? 0 : idle + 1
         nextCheck = nil
-        if unused < configuration.idleChecks { scheduleCheck(at: now) }
+        let interval = use.isBusy ? configuration.checkInterval : configuration.trickleInterval
+        if unused < configuration.idleChecks { scheduleCheck(in: interval, at: now) }
         idle = unused
         guard let inUse, let session = sessions.first(where: { $0.index == inUse }) else {
             return use.stream ? begin(at: now) : []
@@ -265,15 +270,15 @@ struct DatagramPathCore: Sendable {
     private mutating func fail(at now: Instant) {
         waitUntil = now + min(configuration.minimumWait * (1 << min(failures, 6)), configuration.maximumWait)
         failures += 1
-        scheduleCheck(at: now)
+        scheduleCheck(in: configuration.checkInterval, at: now)
     }
 
     /// The path was used, or is to be looked at as if it were.
-    private mutating func scheduleCheck(at now: Instant) {
+    private mutating func scheduleCheck(in time: Duration, at now: Instant) {
         idle = 0
         guard nextCheck == nil else { return }
-        let interval = UInt64(max(1, configuration.checkInterval.wholeNanoseconds))
-        let latest = (now + configuration.checkInterval).nanoseconds
+        let interval = UInt64(max(1, time.wholeNanoseconds))
+        let latest = (now + time).nanoseconds
         nextCheck = Instant(nanoseconds: latest - latest % interval)
     }
 

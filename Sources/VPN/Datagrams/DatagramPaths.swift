@@ -14,6 +14,8 @@ final class DatagramPaths: Sendable {
     private static let handshakePeriod = Duration.seconds(30)
     /// How often a peer is told at most that its blocks get lost.
     private static let lossInterval = Duration.milliseconds(100)
+    /// How many messages of a peer between two looks are no more than a trickle.
+    private static let trickle: UInt64 = 8
 
     private let host: any Host
     private let time: any TimeSource
@@ -39,6 +41,8 @@ final class DatagramPaths: Sendable {
         var probe: (number: UInt64, to: DatagramEndpoint)?
         /// When the peer was last told that a block of it was lost.
         var toldLoss: Instant?
+        /// How many messages had been sealed when the path was last looked at.
+        var seen: UInt64 = 0
     }
 
     private struct Peer {
@@ -323,10 +327,13 @@ final class DatagramPaths: Sendable {
                 var use = DatagramPathCore.Use()
                 use.stream = record.streamUsed
                 record.streamUsed = false
-                for entry in record.entries.values {
+                for (index, entry) in record.entries {
                     if entry.session.sending.exchange(.watched, ordering: .relaxed) == .used {
                         use.sent = true
                     }
+                    let sent = entry.session.sealed
+                    if sent &- entry.seen > Self.trickle { use.isBusy = true }
+                    record.entries[index]?.seen = sent
                     if entry.session.hasReceived.exchange(false, ordering: .relaxed) { use.received = true }
                 }
                 var effects = record.core.receive(.tick(use), at: now)

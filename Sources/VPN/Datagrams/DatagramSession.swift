@@ -102,6 +102,9 @@ final class DatagramSession: @unchecked Sendable {
         return nil
     }
 
+    /// How many messages the key has sealed, at most.
+    var sealed: UInt64 { counter.load(ordering: .relaxed) }
+
     /// Writes the header and seals `count` bytes (inner header and body) that stand behind it. `bytes` has room for
     /// the tag. Returns the datagram's length. Belongs to the packet thread.
     func seal(_ bytes: UnsafeMutableRawPointer, count: Int) -> Int? {
