@@ -73,7 +73,15 @@ int clinuxnet_udp_port(int fd) {
     return ntohs(address.sin6_port);
 }
 
-long clinuxnet_udp_send(int fd, const struct clinuxnet_endpoint *to, const void *bytes, size_t count, uint16_t segment) {
+bool clinuxnet_udp_is_ipv4(int fd) {
+    int domain = AF_INET6;
+    socklen_t length = sizeof domain;
+    getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &length);
+    return domain == AF_INET;
+}
+
+long clinuxnet_udp_send(
+    int fd, bool is_ipv4, const struct clinuxnet_endpoint *to, const void *bytes, size_t count, uint16_t segment) {
     struct sockaddr_in6 six = {.sin6_family = AF_INET6, .sin6_port = htons(to->port), .sin6_scope_id = to->scope};
     memcpy(&six.sin6_addr, to, 16);
     struct sockaddr_in four = {.sin_family = AF_INET, .sin_port = htons(to->port)};
@@ -84,7 +92,7 @@ long clinuxnet_udp_send(int fd, const struct clinuxnet_endpoint *to, const void 
         char room[CMSG_SPACE(sizeof segment)];
     } control;
     struct msghdr message = {.msg_iov = &vector, .msg_iovlen = 1};
-    if (IN6_IS_ADDR_V4MAPPED(&six.sin6_addr) && family_of(fd) == AF_INET) {
+    if (IN6_IS_ADDR_V4MAPPED(&six.sin6_addr) && is_ipv4) {
         message.msg_name = &four;
         message.msg_namelen = sizeof four;
     } else {

@@ -3,6 +3,7 @@
 // UDP sockets with segmentation offload: thin calls around sendmsg(2) and recvmsg(2), whose control
 // messages Swift cannot build. Each returns a count, a descriptor or 0, or the negative error number.
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -23,9 +24,13 @@ int clinuxnet_udp_open(uint16_t port, int buffer_bytes);
 // The port of the socket, in host byte order.
 int clinuxnet_udp_port(int fd);
 
+// Whether the socket takes IPv4 addresses alone, as on a machine without IPv6.
+bool clinuxnet_udp_is_ipv4(int fd);
+
 // Sends `count` bytes in datagrams of `segment` bytes each, the last one of what is left: one call of the
 // kernel where `segment` is smaller than `count`. Returns `count`.
-long clinuxnet_udp_send(int fd, const struct clinuxnet_endpoint *to, const void *bytes, size_t count, uint16_t segment);
+long clinuxnet_udp_send(
+    int fd, bool is_ipv4, const struct clinuxnet_endpoint *to, const void *bytes, size_t count, uint16_t segment);
 
 // Receives one datagram, or several of one sender that the kernel has put together: all of `*segment` bytes but
 // for the last. Returns the count of bytes.

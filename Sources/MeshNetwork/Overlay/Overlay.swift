@@ -141,7 +141,8 @@ package struct Overlay: Sendable {
         known[peer]?.discovered = now
         known[peer]?.lastSeen = now
         if isNew, wanted.contains(peer), links[peer] == nil { keep(peer) }
-        update(at: now)
+        // That a linked node is still there is no news.
+        if isNew || links[peer] == nil { update(at: now) }
     }
 
     private mutating func pin(
@@ -256,9 +257,12 @@ package struct Overlay: Sendable {
         update(at: now)
     }
 
-    /// One end closes; the other stands behind it.
+    /// One end closes; the other stands behind it. All links are looked at in the same moments, twice in the
+    /// grace, so that many in use cost a node few wakings.
     private func surplusDue(_ peer: PeerID, _ since: Instant) -> Instant {
-        since + configuration.surplusGrace * (localPeer < peer ? 2 : 3) / 2
+        let earliest = since + configuration.surplusGrace * (localPeer < peer ? 2 : 3) / 2
+        let step = UInt64(max(1, (configuration.surplusGrace / 2).wholeNanoseconds))
+        return Instant(nanoseconds: (earliest.nanoseconds + step - 1) / step * step)
     }
 
     mutating func send(_ frame: OverlayFrame, to peer: PeerID) {

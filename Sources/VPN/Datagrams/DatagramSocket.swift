@@ -25,6 +25,7 @@ package final class DatagramSocket: Sendable {
     package let port: UInt16
     /// For `PacketDevice.wait`.
     let descriptor: Int32
+    private let isIPv4: Bool
 
     /// Binds `port` on every address, or any other when it is taken or 0. The socket belongs to the network
     /// namespace of the calling thread.
@@ -38,6 +39,7 @@ package final class DatagramSocket: Sendable {
             throw Failure(errno: -bound)
         }
         self.descriptor = descriptor
+        isIPv4 = clinuxnet_udp_is_ipv4(descriptor)
         self.port = UInt16(truncatingIfNeeded: bound)
     }
 
@@ -49,7 +51,7 @@ package final class DatagramSocket: Sendable {
     func send(_ bytes: UnsafeRawBufferPointer, segment: Int, to endpoint: DatagramEndpoint) -> Int32 {
         var raw = endpoint.raw
         let sent = clinuxnet_udp_send(
-            descriptor, &raw, bytes.baseAddress, bytes.count, UInt16(truncatingIfNeeded: segment))
+            descriptor, isIPv4, &raw, bytes.baseAddress, bytes.count, UInt16(truncatingIfNeeded: segment))
         return sent < 0 ? Int32(truncatingIfNeeded: -sent) : 0
     }
 
