@@ -295,11 +295,14 @@ package final class YamuxHandler: ChannelInboundHandler, ChannelOutboundHandler 
 
     // MARK: - Time
 
-    /// Keeps one timer for the session's next deadline. A deadline that moved back is noticed when
-    /// the timer fires, which spares a timer for each frame.
+    /// Keeps one timer for the session's next deadline. A deadline that moved back a little is noticed when
+    /// the timer fires, which spares a timer for each frame; one that moved back far would wake an idle node
+    /// for nothing.
     private func schedule() {
         guard let context, ended == nil, let deadline = session.nextDeadline else { return }
-        guard timer == nil || deadline < timerDeadline else { return }
+        guard timer == nil || deadline < timerDeadline || deadline > timerDeadline + .seconds(1) else {
+            return
+        }
         timer?.cancel()
         timerDeadline = deadline
         let delay = max(.zero, deadline - clock.now())
