@@ -183,10 +183,11 @@ def options_of(arguments):
     parser.add_argument("--nodes", type=int, action="append", help="sizes of the trickle network")
     parser.add_argument("--pause", type=float, action="append", help="seconds between two packets of its pairs")
     parser.add_argument("peers", nargs="*")
+    parser.add_argument("--settle", type=float, default=trickle.SETTLE_SECONDS, help="seconds before they are watched")
     options = parser.parse_args(arguments)
     options.sections = options.only.split(",")
     options.nodes = options.nodes or [3, 24]
-    options.pauses = options.pause or [1, 10]
+    options.pauses = options.pause or [1, 10, 30]
     unknown = [name for name in options.sections if name not in SECTIONS]
     unknown += [name for name in options.peers if name not in PEERS]
     if unknown:
@@ -222,7 +223,7 @@ def main(arguments=None):
                         print(f"run {number + 1} of {options.runs}: {name}: {error}", file=sys.stderr, flush=True)
             if "trickle" in options.sections:
                 idle.extend(
-                    trickle.measure(count, pause, max(10, options.seconds))
+                    trickle.measure(count, pause, max(20, options.seconds, pause), options.settle)
                     for pause in options.pauses
                     for count in options.nodes
                 )

@@ -51,7 +51,8 @@ class BenchTests(unittest.TestCase):
     def test_vpn_measures_every_section_of_the_wire_and_of_the_agent(self):
         output = self.path("vpn.json")
         self.script(
-            "bench", "vpn", "-r", "1", "-t", "0.5", "--pings", "20", "--nodes", "3", "--pause", "1", "-o", output,
+            "bench", "vpn", "-r", "1", "-t", "0.5", "--pings", "20", "--nodes", "3", "--pause", "1", "--settle", "10",
+            "-o", output,
             "bare", "kairos",
             KAIROS_STOCK_PEER=self.beside("stock-peer"),
         )  # fmt: skip

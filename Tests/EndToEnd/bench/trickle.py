@@ -32,7 +32,8 @@ while time.monotonic() < end:
             pass
         time.sleep(pause / len(others))
 """
-SETTLE_SECONDS = 15
+# Connections and keys are made with the first packets, and what multicast has to say at first is over.
+SETTLE_SECONDS = 75
 
 
 def device_packets(node):
@@ -41,7 +42,7 @@ def device_packets(node):
     return sum(int(word) for word in text.split())
 
 
-def measure(count, pause, seconds):
+def measure(count, pause, seconds, settle=SETTLE_SECONDS):
     """Processor time and memory of a node, by the median and the worst of `count` nodes, for `seconds`, while each
     sends each other a datagram every `pause` seconds.
     """
@@ -50,14 +51,14 @@ def measure(count, pause, seconds):
         addresses = wait_until(cluster.addresses, lambda: f"an address on every node\n{cluster.describe()}", 90)
         senders = [
             subprocess.Popen(
-                node.command("python3", "-c", SENDER, str(seconds + SETTLE_SECONDS + 30), str(pause),
+                node.command("python3", "-c", SENDER, str(seconds + settle + 30), str(pause),
                              *(other for other in addresses if other != address)),
                 stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
             )
             for node, address in zip(cluster.nodes, addresses)
         ]  # fmt: skip
         try:
-            time.sleep(SETTLE_SECONDS)
+            time.sleep(settle)
             packets = [device_packets(node) for node in cluster.nodes]
             before = [exact_cpu_seconds(node.process.pid) for node in cluster.nodes]
             begin = time.monotonic()
