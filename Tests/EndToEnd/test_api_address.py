@@ -47,7 +47,7 @@ class APIAddressTests(unittest.TestCase):
 
     def test_03_an_ill_api_server_releases_it_and_a_well_one_takes_it_back(self):
         flag = self.server.write("etc/k3s-stand-in-ill", "")
-        self.wait(lambda: not self.has_address(self.server), "the address to be given back")
+        self.wait(lambda: not self.has_address(self.server), "the address to be given back", 20)
         problem = self.server.status()["api"]["problem"]
         self.assertIn("500", problem)
         self.wait(lambda: "holder" not in self.agents[0].status()["api"], "the agents to know it")

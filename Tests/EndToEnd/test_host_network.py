@@ -71,8 +71,7 @@ class KubeVIPTests(unittest.TestCase):
         cluster_of(cls, "eip", "  vpn:\n    create: false\n", SERVERS, KUBEVIP)
 
     def test_servers_are_joined_at_the_address_that_kube_vip_moves(self):
-        self.cluster.wait(self.cluster.server, "a founder", 60)
-        founder = self.cluster.server()
+        founder = self.cluster.wait(self.cluster.server, "a founder", 60)
         self.cluster.wait(founder.k3s_record, "the founder's K3s", 30)
         done = founder.run("ip", "address", "add", "192.168.77.200/32", "dev", "eth0")
         self.assertEqual(done.returncode, 0, done.stderr)

@@ -20,12 +20,12 @@ struct K3sHealthTests {
         }
     }
 
-    @Test("it is asked every two seconds, and every ten while it is well and the only server")
+    @Test("it is asked every two seconds, and every five while it is well and the only server")
     func pauses() {
         var health = K3sHealth()
         for answer in ["refused", "refused", nil, "late", "late", nil] {
             _ = health.hear(answer)
-            #expect(health.pause(servers: 1) == .seconds(answer == nil ? 10 : 2))
+            #expect(health.pause(servers: 1) == .seconds(answer == nil ? 5 : 2))
             #expect(health.pause(servers: 3) == .seconds(2))
         }
     }

@@ -5,7 +5,7 @@ struct K3sHealth: Sendable {
     /// Before it is asked again. A server that is well and the only one is asked less often: nobody could
     /// take the API address over.
     static let pause = Duration.seconds(2)
-    static let pauseOfTheOnlyOne = Duration.seconds(10)
+    static let pauseOfTheOnlyOne = Duration.seconds(5)
 
     /// What is wrong with it; nil when it is well.
     private(set) var illness: String?
