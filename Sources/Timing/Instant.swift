@@ -45,6 +45,11 @@ package struct Instant: Hashable, Comparable, Sendable, CustomStringConvertible 
         return .nanoseconds(-Int64(clamping: earlier.nanoseconds - later.nanoseconds))
     }
 
+    /// The latest multiple of `step` since the clock's start that is not later; a step below 1 ns is one of 1 ns.
+    package func rounded(downTo step: Duration) -> Instant {
+        Instant(nanoseconds: nanoseconds - nanoseconds % UInt64(max(1, step.wholeNanoseconds)))
+    }
+
     package static func += (instant: inout Instant, duration: Duration) {
         instant = instant + duration
     }

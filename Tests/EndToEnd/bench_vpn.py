@@ -182,8 +182,8 @@ def options_of(arguments):
     parser.add_argument("--only", default=",".join(SECTIONS), help="sections, comma-separated")
     parser.add_argument("--nodes", type=int, action="append", help="sizes of the trickle network")
     parser.add_argument("--pause", type=float, action="append", help="seconds between two packets of its pairs")
-    parser.add_argument("peers", nargs="*")
     parser.add_argument("--settle", type=float, default=trickle.SETTLE_SECONDS, help="seconds before they are watched")
+    parser.add_argument("peers", nargs="*")
     options = parser.parse_args(arguments)
     options.sections = options.only.split(",")
     options.nodes = options.nodes or [3, 24]

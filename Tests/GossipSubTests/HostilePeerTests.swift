@@ -165,6 +165,24 @@ struct HostilePeerTests {
         #expect(bench.said(to: peer).last?.iwant == [MessageID(bytes: [200])])
     }
 
+    @Test("what nobody serves, however often it is asked for, does not keep others from being asked")
+    func vainQuestions() throws {
+        var parameters = Parameters()
+        parameters.maximumWanted = 10
+        var bench = RouterBench(parameters)
+        let (liar, honest) = (bench.connect(), bench.connect())
+        let vain = (0..<10).map { MessageID(bytes: [1, UInt8($0)]) }
+        bench.say(liar) { $0.ihave = [.init(topic: RouterBench.topic, ids: vain)] }
+        #expect(bench.said(to: liar).last?.iwant == vain)
+        let other = MessageID(bytes: [2])
+        bench.say(honest) { $0.ihave = [.init(topic: RouterBench.topic, ids: [other])] }
+        #expect(bench.said(to: honest).last?.iwant == [], "there is no room")
+        bench.advance(.milliseconds(1500))
+        #expect(bench.said(to: liar).last?.iwant == vain, "they are asked for again")
+        bench.say(honest) { $0.ihave = [.init(topic: RouterBench.topic, ids: [other])] }
+        #expect(bench.said(to: honest).last?.iwant == [other])
+    }
+
     @Test("a storm of grafts is answered a bounded number of times")
     func graftStorm() throws {
         var bench = RouterBench()

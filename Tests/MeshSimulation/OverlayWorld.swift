@@ -30,7 +30,7 @@ package struct OverlayWorld {
     }
 
     /// What of a node a timer or a frame is for.
-    enum Part: Hashable, CaseIterable {
+    enum Part: Hashable {
         case overlay
         case ledger
         case room

@@ -20,6 +20,17 @@ struct InstantTests {
         #expect(Duration.seconds(Int64.max).wholeNanoseconds == .max)
     }
 
+    @Test(
+        "an instant is rounded down to a multiple of a step",
+        arguments: [0, 1, 999, 1000, 1001, .max] as [UInt64])
+    func rounding(nanoseconds: UInt64) {
+        let instant = Instant(nanoseconds: nanoseconds)
+        let rounded = instant.rounded(downTo: .nanoseconds(1000))
+        #expect(
+            rounded.nanoseconds % 1000 == 0 && rounded <= instant && instant - rounded < .nanoseconds(1000))
+        #expect(instant.rounded(downTo: .zero) == instant)
+    }
+
     @Test("seconds before the epoch round towards the past")
     func negativeSeconds() {
         #expect(UnixTime(nanoseconds: -1).seconds == -1)

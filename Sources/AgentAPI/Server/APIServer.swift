@@ -49,7 +49,7 @@ package struct APIServer: Sendable {
     package func run() async throws {
         try socket.prepare()
         let opening = Opening(socket: socket)
-        let server = try server(opening)
+        let server = try makeServer(opening)
         var failure: (any Error)?
         do {
             try await withThrowingTaskGroup(of: Void.self) { group in
@@ -68,7 +68,7 @@ package struct APIServer: Sendable {
     }
 
     /// The server of the library without its `Application`, which wakes each second for the date.
-    private func server(_ opening: Opening) throws -> any Service {
+    private func makeServer(_ opening: Opening) throws -> any Service {
         var quiet = logger
         // Hummingbird tells of every start and stop, and takes a stop for an error; what an operator wants to know is told here.
         quiet.logLevel = .critical

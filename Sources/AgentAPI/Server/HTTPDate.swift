@@ -1,9 +1,9 @@
 internal import Timing
 
-#if canImport(Musl)
-internal import Musl
-#else
+#if canImport(Glibc)
 internal import Glibc
+#elseif canImport(Musl)
+internal import Musl
 #endif
 
 extension UnixTime {

@@ -7,7 +7,8 @@ internal import Timing
 /// In a mesh of eight neighbours each message would reach a node seven times. So a node sends a message it
 /// has got on to one of them, and announces it to the others a little later, unless they have shown
 /// meanwhile that they know it. A node asks one of those that announce a message, and the next one when
-/// that fails, and each again as often as it serves. IHAVE and IWANT are those of the specification; stock peers get every message at once.
+/// that fails, and each again as often as it serves. IHAVE and IWANT are those of the specification; stock
+/// peers get every message at once.
 extension Router {
     /// What a peer is to be told of, and when.
     struct Announcement: Sendable {
@@ -19,11 +20,13 @@ extension Router {
     struct Want: Sendable {
         /// Until when the peer that was asked has time.
         var until: Instant
-        var asked: PeerID
         /// The peers that have it, in the order in which they are asked: the last was asked last.
         var holders: OrderedSet<PeerID> = []
         /// How often one of them was asked.
         var questions = 0
+
+        /// Whether each was asked.
+        var isRepeated: Bool { questions > holders.count }
 
         static let maximumHolders = 8
     }
@@ -104,7 +107,8 @@ extension Router {
             now >= wantedChecked + parameters.wantRetry
         {
             wantedChecked = now
-            wanted = wanted.filter { $0.value.until > now }
+            // Who asks in vain again makes room for who asks first.
+            wanted = wanted.filter { $0.value.until > now && !$0.value.isRepeated }
         }
         guard wanted[id] != nil || wanted.count < parameters.maximumWanted else { return false }
         want(id, from: peer, at: now)
@@ -113,9 +117,8 @@ extension Router {
 
     private mutating func want(_ id: MessageID, from peer: PeerID, at now: Instant) {
         let until = now + parameters.wantRetry
-        var want = wanted[id] ?? Want(until: until, asked: peer)
+        var want = wanted[id] ?? Want(until: until)
         want.until = until
-        want.asked = peer
         want.holders.remove(peer)
         want.holders.append(peer)
         want.questions += 1
@@ -131,8 +134,8 @@ extension Router {
     /// Asks the next holder of each message whose question `isOver`.
     private mutating func askOthers(at now: Instant, where isOver: (Want) -> Bool) {
         var questions: OrderedDictionary<PeerID, RPC> = [:]
-        for (id, want) in wanted.sorted(by: { $0.key.bytes.lexicographicallyPrecedes($1.key.bytes) })
-        where isOver(want) {
+        let over = wanted.filter { isOver($0.value) }
+        for (id, want) in over.sorted(by: { $0.key.bytes.lexicographicallyPrecedes($1.key.bytes) }) {
             guard want.questions < want.holders.count * parameters.maximumRetransmissions,
                 let next = want.holders.first(where: { peers[$0]?.isOpen ?? false })
             else {
@@ -149,7 +152,7 @@ extension Router {
     /// `peer` is gone: what it was asked for is asked of others.
     mutating func forgetAnnouncements(of peer: PeerID, at now: Instant) {
         announcements[peer] = nil
+        askOthers(at: now) { $0.holders.last == peer }
         for id in wanted.keys { wanted[id]?.holders.remove(peer) }
-        askOthers(at: now) { $0.asked == peer }
     }
 }

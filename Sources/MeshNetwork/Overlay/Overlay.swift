@@ -260,9 +260,9 @@ package struct Overlay: Sendable {
     /// One end closes; the other stands behind it. All links are looked at in the same moments, twice in the
     /// grace, so that many in use cost a node few wakings.
     private func surplusDue(_ peer: PeerID, _ since: Instant) -> Instant {
-        let earliest = since + configuration.surplusGrace * (localPeer < peer ? 2 : 3) / 2
-        let step = UInt64(max(1, (configuration.surplusGrace / 2).wholeNanoseconds))
-        return Instant(nanoseconds: (earliest.nanoseconds + step - 1) / step * step)
+        let step = configuration.surplusGrace / 2
+        let earliest = since + step * (localPeer < peer ? 2 : 3)
+        return (earliest + step).rounded(downTo: step)
     }
 
     mutating func send(_ frame: OverlayFrame, to peer: PeerID) {

@@ -145,7 +145,7 @@ final class MeshDriver {
             counter = nil
             return setStockPeers(0)
         }
-        guard counter == nil else { return }
+        guard isRunning, counter == nil else { return }
         let driver = NIOLoopBound(self, eventLoop: host.eventLoop)
         counter = host.eventLoop.scheduleRepeatedTask(
             initialDelay: Self.countInterval, delay: Self.countInterval

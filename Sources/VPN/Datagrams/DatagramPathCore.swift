@@ -45,6 +45,8 @@ struct DatagramPathCore: Sendable {
         /// node one waking.
         var checkInterval: Duration = .milliseconds(500)
         var trickleInterval: Duration = .seconds(2)
+        /// How many messages between two looks are no more than a trickle.
+        var trickle: UInt64 = 8
         /// How many of these looks find nothing until there are no more, so that a path that carries a packet
         /// now and then need not say each time that it is in use again.
         var idleChecks = 16
@@ -56,8 +58,8 @@ struct DatagramPathCore: Sendable {
         var stream = false
         /// Packets were sent in datagrams.
         var sent = false
-        /// More of them than a trickle.
-        var isBusy = false
+        /// How many messages the busiest session sealed, probes and echoes among them.
+        var messages: UInt64 = 0
         /// Authentic datagrams came.
         var received = false
     }
@@ -220,7 +222,8 @@ struct DatagramPathCore: Sendable {
         let isUsed = use.stream || use.sent || use.received
         let unused = isUsed ? 0 : idle + 1
         nextCheck = nil
-        let interval = use.isBusy ? configuration.checkInterval : configuration.trickleInterval
+        let isBusy = use.messages > configuration.trickle
+        let interval = isBusy ? configuration.checkInterval : configuration.trickleInterval
         if unused < configuration.idleChecks { scheduleCheck(in: interval, at: now) }
         idle = unused
         guard let inUse, let session = sessions.first(where: { $0.index == inUse }) else {
@@ -277,9 +280,7 @@ struct DatagramPathCore: Sendable {
     private mutating func scheduleCheck(in time: Duration, at now: Instant) {
         idle = 0
         guard nextCheck == nil else { return }
-        let interval = UInt64(max(1, time.wholeNanoseconds))
-        let latest = (now + time).nanoseconds
-        nextCheck = Instant(nanoseconds: latest - latest % interval)
+        nextCheck = (now + time).rounded(downTo: time)
     }
 
     private mutating func drop(_ index: UInt32) -> [Effect] {

@@ -14,8 +14,6 @@ final class DatagramPaths: Sendable {
     private static let handshakePeriod = Duration.seconds(30)
     /// How often a peer is told at most that its blocks get lost.
     private static let lossInterval = Duration.milliseconds(100)
-    /// How many messages of a peer between two looks are no more than a trickle.
-    private static let trickle: UInt64 = 8
 
     private let host: any Host
     private let time: any TimeSource
@@ -41,7 +39,7 @@ final class DatagramPaths: Sendable {
         var probe: (number: UInt64, to: DatagramEndpoint)?
         /// When the peer was last told that a block of it was lost.
         var toldLoss: Instant?
-        /// How many messages had been sealed when the path was last looked at.
+        /// How many messages had been sealed at the last tick.
         var seen: UInt64 = 0
     }
 
@@ -332,7 +330,7 @@ final class DatagramPaths: Sendable {
                         use.sent = true
                     }
                     let sent = entry.session.sealed
-                    if sent &- entry.seen > Self.trickle { use.isBusy = true }
+                    use.messages = max(use.messages, sent &- entry.seen)
                     record.entries[index]?.seen = sent
                     if entry.session.hasReceived.exchange(false, ordering: .relaxed) { use.received = true }
                 }

@@ -1,6 +1,7 @@
 import LibP2P
 import NIOCore
 import NIOEmbedded
+import Synchronization
 import TestSupport
 import Testing
 import Timing
@@ -12,10 +13,11 @@ private final class Wire {
 
     /// `setUp` is the pipeline of streams that the test opens.
     init(
-        configuration: YamuxConfiguration = YamuxConfiguration(),
+        configuration: YamuxConfiguration = YamuxConfiguration(), clock: any TimeSource = SystemTime(),
         setUp: @escaping @Sendable (any Channel) -> EventLoopFuture<Void>
     ) throws {
-        handler = YamuxHandler(role: .server, configuration: configuration, inboundStream: setUp)
+        handler = YamuxHandler(
+            role: .server, configuration: configuration, clock: clock, inboundStream: setUp)
         try channel.pipeline.syncOperations.addHandler(handler)
         try channel.connect(to: SocketAddress(ipAddress: "127.0.0.1", port: 1)).wait()
         _ = try frames()
@@ -87,6 +89,23 @@ private final class Listener: ChannelInboundHandler, @unchecked Sendable {
     }
 }
 
+/// A clock that is set, and counts how often it was looked at.
+private final class CountingClock: TimeSource {
+    private let state = Mutex((instant: Instant.zero + .seconds(1), reads: 0))
+
+    var reads: Int { state.withLock { $0.reads } }
+
+    func advance(_ time: Duration) { state.withLock { $0.instant += time } }
+
+    func now() -> Instant {
+        state.withLock {
+            $0.reads += 1
+            return $0.instant
+        }
+    }
+    func wallClock() -> UnixTime { UnixTime(seconds: 0) }
+}
+
 @Suite("stream channels over yamux")
 struct StreamChannelTests {
     private func open(
@@ -104,6 +123,27 @@ struct StreamChannelTests {
         _ = try wire.frames()
         #expect(listener.take() == ["active"])
         return (wire, listener, try #require(listener.channel))
+    }
+
+    @Test("a connection at rest wakes for pings, and for nothing else")
+    func wakings() throws {
+        let clock = CountingClock()
+        let wire = try Wire(clock: clock) { $0.eventLoop.makeSucceededVoidFuture() }
+        try wire.send(.ping, .ack, 0, 0)
+        var (pings, idle) = (0, 0)
+        for _ in 0..<300 {
+            let before = clock.reads
+            clock.advance(.seconds(1))
+            wire.channel.embeddedEventLoop.advanceTime(by: .seconds(1))
+            let sent = try wire.frames().filter { $0.header.type == .ping && $0.header.flags == .syn }
+            if sent.isEmpty { idle += clock.reads - before }
+            for ping in sent {
+                pings += 1
+                try wire.send(.ping, .ack, 0, ping.header.length)
+            }
+        }
+        #expect((18...20).contains(pings))
+        #expect(idle == 0, "it woke \(idle) times for nothing")
     }
 
     @Test("bytes, the end of input and the end of the stream arrive in order")

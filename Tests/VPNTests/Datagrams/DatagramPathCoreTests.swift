@@ -54,19 +54,19 @@ struct DatagramPathCoreTests {
 
     @Test(
         "Silence of the peer while packets are sent: probes, then the stream, in time",
-        arguments: [(true, 4.0), (false, 6.0)])
-    func breaks(isBusy: Bool, most: Double) {
+        arguments: [(9, 4.0), (8, 6.0)] as [(UInt64, Double)])
+    func breaks(messages: UInt64, most: Double) {
         // Wherever between two looks it falls silent.
         for start in stride(from: 0.0, to: 2.0, by: 0.1) {
             var core = established()
             while let deadline = core.nextDeadline, deadline <= Self.at(start) {
                 _ = core.receive(
-                    .tick(Core.Use(sent: true, isBusy: isBusy, received: true)), at: deadline)
+                    .tick(Core.Use(sent: true, messages: messages, received: true)), at: deadline)
             }
             var end = Instant.zero
             while core.state == .datagrams, let deadline = core.nextDeadline, deadline < Self.at(20) {
                 end = deadline
-                _ = core.receive(.tick(Core.Use(sent: true, isBusy: isBusy)), at: deadline)
+                _ = core.receive(.tick(Core.Use(sent: true, messages: messages)), at: deadline)
             }
             #expect(core.state == .stream)
             #expect((end - Self.at(start)).inSeconds <= most)
@@ -89,8 +89,8 @@ struct DatagramPathCoreTests {
 
     @Test(
         "However many paths are in use, all are looked at in the same moments, more often when they are busy",
-        arguments: [(true, 115...125), (false, 28...34)])
-    func looksTogether(isBusy: Bool, expected: ClosedRange<Int>) {
+        arguments: [(9, 115...125), (8, 28...34)] as [(UInt64, ClosedRange<Int>)])
+    func looksTogether(messages: UInt64, expected: ClosedRange<Int>) {
         var cores = (0..<23).map { index in
             var core = Core()
             let start = Self.at(Double(index) * 0.037)
@@ -104,7 +104,7 @@ struct DatagramPathCoreTests {
             moments.insert(deadline)
             for index in cores.indices where cores[index].nextDeadline == deadline {
                 _ = cores[index].receive(
-                    .tick(Core.Use(sent: true, isBusy: isBusy, received: true)), at: deadline)
+                    .tick(Core.Use(sent: true, messages: messages, received: true)), at: deadline)
             }
         }
         #expect(expected.contains(moments.count), "\(moments.count) moments in a minute")

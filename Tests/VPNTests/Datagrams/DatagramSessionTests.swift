@@ -39,6 +39,16 @@ struct DatagramSessionTests {
         return datagram.withUnsafeMutableBytes { session.open($0).map { Array($0) } }
     }
 
+    @Test("Everything that is sealed counts, by which a busy path is told from a trickle")
+    func sealedCount() throws {
+        let (first, second) = try pair()
+        for count in UInt64(0)..<3 {
+            #expect(first.sealed == count)
+            _ = sealed([0, 0, 0, 0], by: first)
+        }
+        #expect(first.sealed == 3 && second.sealed == 0)
+    }
+
     @Test("A datagram is index, counter, and the AEAD's own output", arguments: algorithms)
     func layout(_ algorithm: PacketCipher.Algorithm) throws {
         let (first, second) = try pair(algorithm, firstCounter: 0x0403_0201)

@@ -295,12 +295,15 @@ package final class YamuxHandler: ChannelInboundHandler, ChannelOutboundHandler 
 
     // MARK: - Time
 
+    /// How far a deadline moves back without its timer.
+    private static let tolerance = Duration.seconds(1)
+
     /// Keeps one timer for the session's next deadline. A deadline that moved back a little is noticed when
     /// the timer fires, which spares a timer for each frame; one that moved back far would wake an idle node
     /// for nothing.
     private func schedule() {
         guard let context, ended == nil, let deadline = session.nextDeadline else { return }
-        guard timer == nil || deadline < timerDeadline || deadline > timerDeadline + .seconds(1) else {
+        guard timer == nil || deadline < timerDeadline || deadline > timerDeadline + Self.tolerance else {
             return
         }
         timer?.cancel()
