@@ -22,6 +22,7 @@ final class OperatorFake: OperatorCommands {
     func leave() async -> OperatorOutcome { ask(.leave) }
     func forget(_ node: KnownNode) async -> OperatorOutcome { ask(.forget(node)) }
     func resetCluster() async -> OperatorOutcome { ask(.resetCluster) }
+    func recover() async -> OperatorOutcome { ask(.recover) }
 
     func standing(of question: OperatorQuestion) async -> OperatorOutcome? {
         state.withLock { $0.asked.contains(question) ? Self.next(&$0) : nil }

@@ -110,6 +110,7 @@ struct OperatorTests {
         #expect(await ask("/api/v1/forget", method: "GET") == 400)
         #expect(await ask("/api/v1/reset-cluster", "{}") == 400)
         #expect(await ask("/api/v1/reset-cluster", #"{"i_know":false}"#) == 400)
+        #expect(await ask("/api/v1/recover", "{}") == 400)
         #expect(await ask("/api/v1/unknown") == 404)
         #expect(await ask("/api/v1/status") == 405)
         #expect(fake.asked.isEmpty)
@@ -117,10 +118,11 @@ struct OperatorTests {
         #expect(await ask("/api/v1/leave", "{}") == 200)
         #expect(await ask("/api/v1/forget", #"{"node":"12D3C"}"#) == 200)
         #expect(await ask("/api/v1/reset-cluster", #"{"i_know":true}"#) == 200)
-        #expect(fake.asked == [.leave, .forget(Self.gone), .resetCluster])
+        #expect(await ask("/api/v1/recover", #"{"i_know":true}"#) == 200)
+        #expect(fake.asked == [.leave, .forget(Self.gone), .resetCluster, .recover])
         #expect(await ask("/api/v1/forget?node=10%2E1.0.3", method: "GET") == 200)
         #expect(await ask("/api/v1/forget?node=12D3F", method: "GET") == 404)
-        #expect(fake.asked.count == 3)
+        #expect(fake.asked.count == 4)
     }
 
     @Test("without anyone to take words there are no such paths")

@@ -154,31 +154,31 @@ struct NodeConfigurationTests {
         arguments: [
             (
                 "minimum_nodes: three", "2:18",
-                #"minimum_nodes: found "three" (a string); a whole number from 1 to 1000 is accepted"#
+                #"minimum_nodes: found "three" (a string); a whole number from 1 to 256 is accepted"#
             ),
             (
-                "minimum_nodes: 1001", "2:18",
-                #"minimum_nodes: found "1001" (a whole number); a whole number from 1 to 1000 is accepted"#
+                "minimum_nodes: 257", "2:18",
+                #"minimum_nodes: found "257" (a whole number); a whole number from 1 to 256 is accepted"#
             ),
             (
                 "minimum_nodes: -1", "2:18",
-                #"minimum_nodes: found "-1" (a whole number); a whole number from 1 to 1000 is accepted"#
+                #"minimum_nodes: found "-1" (a whole number); a whole number from 1 to 256 is accepted"#
             ),
             (
                 "minimum_nodes: 2.5", "2:18",
-                #"minimum_nodes: found "2.5" (a decimal number); a whole number from 1 to 1000 is accepted"#
+                #"minimum_nodes: found "2.5" (a decimal number); a whole number from 1 to 256 is accepted"#
             ),
             (
                 "minimum_nodes: 99999999999999999999999", "2:18",
-                #"minimum_nodes: found "99999999999999999999999" (a whole number); a whole number from 1 to 1000 is accepted"#
+                #"minimum_nodes: found "99999999999999999999999" (a whole number); a whole number from 1 to 256 is accepted"#
             ),
             (
                 "minimum_nodes: {a: b}", "2:18",
-                "minimum_nodes: found a map; a whole number from 1 to 1000 is accepted"
+                "minimum_nodes: found a map; a whole number from 1 to 256 is accepted"
             ),
             (
                 "minimum_nodes: [3]", "2:18",
-                "minimum_nodes: found a list; a whole number from 1 to 1000 is accepted"
+                "minimum_nodes: found a list; a whole number from 1 to 256 is accepted"
             ),
             (
                 "dns: 1", "2:8",

@@ -8,19 +8,9 @@ struct RolePlanTests {
     let other = testIdentity(seed: [UInt8](repeating: 2, count: 32))
 
     private var certificate: DecreeCertificate? {
-        let scope = ElectionScope(network: "n", quorum: 1)
-        let ballot = Ballot(round: 1, proposer: founder.peerID)
-        let decree = Decree.founding(ElectedServer(peer: founder.peerID, uuid: "u"), quorum: 1)
-        let statement = SignedAccept.statement(
-            in: scope, acceptor: founder.peerID, ballot: ballot, decree: decree)
-        return DecreeCertificate(
-            scope: scope, ballot: ballot, decree: decree,
-            accepts: [
-                SignedAccept(
-                    acceptor: founder.peerID, ballot: ballot, decree: decree,
-                    signature: founder.sign(statement)
-                )
-            ])
+        let decree = Decree.founding(
+            ElectedServer(peer: founder.peerID, uuid: "u"), voters: [founder.peerID])
+        return testCertificate(decree, by: [founder], among: .members(quorum: 1))
     }
 
     @Test("without a certificate nobody has a role")

@@ -60,6 +60,9 @@ private struct TestNode {
         try Identity(seed: SecretBytes(copying: [UInt8](repeating: number, count: 32)))
     }
 
+    /// Those who have decided, and decide what comes next where they are not forgotten.
+    static var everybody: [Identity] { (1...3).compactMap { try? identity($0) } }
+
     static func decree(
         _ servers: [Identity], _ forgotten: [PeerID], number: UInt64 = 5, founder: Identity? = nil
     ) -> Decree {
@@ -67,21 +70,24 @@ private struct TestNode {
         let first = founder.map { ElectedServer(peer: $0.peerID, uuid: "uuid") }
         return Decree(
             number: number, epoch: 1, founder: first ?? elected[0], isRunning: true, servers: elected,
-            forgotten: forgotten, quorum: 2)
+            forgotten: forgotten,
+            voters: Voters.odd(everybody.map(\.peerID).filter { !forgotten.contains($0) }))
     }
 
     static func certificate(
         _ decree: Decree, by voters: [Identity], in scope: ElectionScope
     ) -> DecreeCertificate? {
         let ballot = Ballot(round: 1, proposer: voters[0].peerID)
+        let electorate = Electorate.voters(everybody.map(\.peerID))
+        let statement = AcceptStatement(
+            network: scope.network, electorate: electorate, ballot: ballot, decree: decree)
         let accepts = voters.map { voter in
             SignedAccept(
                 acceptor: voter.peerID, ballot: ballot, decree: decree,
-                signature: voter.sign(
-                    SignedAccept.statement(in: scope, acceptor: voter.peerID, ballot: ballot, decree: decree))
-            )
+                signature: voter.sign(statement.bytes(acceptor: voter.peerID)))
         }
-        return DecreeCertificate(scope: scope, ballot: ballot, decree: decree, accepts: accepts)
+        return DecreeCertificate(
+            network: scope.network, electorate: electorate, ballot: ballot, decree: decree, accepts: accepts)
     }
 
     /// Gives one input at a time of the test's, and carries out what a device and a disk would.
@@ -129,7 +135,7 @@ private struct TestNode {
 
     /// The members have decided.
     mutating func decide(_ decree: Decree) {
-        guard let certificate = Self.certificate(decree, by: [ann, bob], in: scope) else { return }
+        guard let certificate = Self.certificate(decree, by: Self.everybody, in: scope) else { return }
         let key = LedgerKeys.certificate(of: ann.peerID, networkID: "kairos")
         let id = EntryID(bucket: LedgerKeys.electionBucket, key: key)
         put(.entries([(id: id, entry: entry(ElectionCodec.encode(certificate), of: ann))]))
@@ -489,17 +495,14 @@ struct NodeCoreTests {
 
     // MARK: another cloud-config
 
-    @Test("a cloud-config that asks for more servers is taken up, and one that asks for fewer votes is told")
+    @Test("a cloud-config that asks for more servers is taken up, and minimum_nodes counts no more")
     func settings() throws {
         var node = try TestNode(servers: ["me"])
         node.put(.start, at: 0)
         node.put(.settings(.init(quorum: 1, highAvailability: true, additionalServers: 2)))
         #expect(node.does { if case .assign(let it) = $0 { it.highAvailability } else { false } })
-        #expect(node.core.election.scope.quorum == 2, "what was decided stands")
-        #expect(node.core.warnings.contains { $0.contains("never lowered") })
-        node.put(.settings(.init(quorum: 3, highAvailability: true, additionalServers: 2)))
-        #expect(!node.core.warnings.contains { $0.contains("never lowered") })
-        #expect(node.core.election.scope.quorum == 2, "it is raised by a decree")
+        #expect(node.core.election.electorate == .voters(TestNode.everybody.map(\.peerID)))
+        #expect(!node.core.warnings.contains { $0.contains("minimum_nodes") })
     }
 
     // MARK: addresses outside the VPN

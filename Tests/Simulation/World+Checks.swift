@@ -33,19 +33,42 @@ extension World {
         }
         checkServers(decree)
         guard checkedCertificates.insert(certificate).inserted else { return }
-        if certificate.accepts.count < scenario.quorum, sabotage != .quorumOfOne {
-            violate(.certifiedRole, "a certificate has \(certificate.accepts.count) votes")
-        }
+        checkElectorate(of: certificate)
         for accept in certificate.accepts {
-            if !accept.isValid(in: certificate.scope) {
+            if !accept.isValid(in: certificate.network, among: certificate.electorate) {
                 violate(.certifiedRole, "a certificate holds a vote that nobody signed")
             }
-            let vote = Vote(
-                voter: accept.acceptor, scope: certificate.scope, ballot: accept.ballot,
-                decree: accept.decree)
+            let vote = Vote(voter: accept.acceptor, ballot: accept.ballot, decree: accept.decree)
             if !durableVotes.contains(vote) {
                 violate(.votesOnDisk, "a vote that is acted on was never on its voter's disk")
             }
+        }
+    }
+
+    /// Those decided who had to: as many members as the cloud-config asks for the founding, and then a majority of
+    /// those whom the decree before has named, whatever the certificate says of itself.
+    private mutating func checkElectorate(of certificate: DecreeCertificate) {
+        let decree = certificate.decree
+        let acceptors = Set(certificate.accepts.map(\.acceptor))
+        guard decree.number > 1 else {
+            if acceptors.count < scenario.quorum, sabotage != .quorumOfOne {
+                violate(.certifiedRole, "the founding has \(acceptors.count) votes")
+            }
+            return
+        }
+        if case .recovered(let nodes) = certificate.electorate {
+            // Every one of them has been told.
+            if !recoveryWords.isSuperset(of: nodes) || !acceptors.isSuperset(of: nodes) {
+                violate(.certifiedRole, "voters were given up without the word on each node that stays")
+            }
+            return
+        }
+        guard let previous = decrees[decree.number - 1]?.first else { return }
+        if acceptors.intersection(previous.voters).count < previous.voters.count / 2 + 1 {
+            violate(
+                .certifiedRole,
+                "number \(decree.number) has the votes of \(acceptors.intersection(previous.voters).count) of"
+                    + " \(previous.voters.count) voters")
         }
     }
 

@@ -261,8 +261,7 @@ extension World {
             if let accepted = state.accepted {
                 durableVotes.insert(
                     Vote(
-                        voter: accepted.acceptor, scope: state.scope, ballot: accepted.ballot,
-                        decree: accepted.decree))
+                        voter: accepted.acceptor, ballot: accepted.ballot, decree: accepted.decree))
             }
         case .lease(let address): machines[index].disk.lease = address
         case .token(let token): machines[index].disk.token = token

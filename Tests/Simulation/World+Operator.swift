@@ -24,7 +24,10 @@ extension World {
                 agent.core.accepts(.refound)
             else { return }
             givenUp.insert(decree.epoch)
-            give(.refound, to: index)
+            // It is said on each node that has a vote.
+            for other in machines.indices where machines[other].agent?.core.accepts(.refound) == true {
+                give(.refound, to: other)
+            }
         }
     }
 
@@ -39,17 +42,30 @@ extension World {
 
     /// What a diligent operator does at the end: gives the word for servers whose machines are no more.
     package mutating func tidyUp() {
-        guard let decree = newestDecree, decree.isRunning else { return }
+        guard let decree = newestDecree else { return }
+        recoverVoters(of: decree)
+        guard decree.isRunning else { return }
         let lost = decree.servers.map(\.peer).filter { peer in
             !machines.contains { $0.peer == peer && !$0.isGone }
         }
         guard !lost.isEmpty, decree.forgetting(Set(lost)) != nil,
             let index = machines.indices.first(where: {
-                machines[$0].agent != nil && !decree.isForgotten(machines[$0].peer)
+                machines[$0].agent != nil && decree.isVoter(machines[$0].peer)
                     && machines[$0].disk.election?.certificate?.decree == decree
             })
         else { return }
         for peer in lost { give(.forget(peer), to: index) }
+    }
+
+    /// Where most of the voters' machines are no more: the word on each one that is left.
+    private mutating func recoverVoters(of decree: Decree) {
+        let left = machines.indices.filter { !machines[$0].isGone && decree.isVoter(machines[$0].peer) }
+        guard Set(left.map { machines[$0].peer }).count * 2 < decree.voters.count else { return }
+        for index in machines.indices
+        where !machines[index].isGone && machines[index].agent?.core.accepts(.recover) == true {
+            recoveryWords.insert(machines[index].peer)
+            give(.recover, to: index)
+        }
     }
 
     /// The agent of every machine starts again with another cloud-config, one machine after the other.

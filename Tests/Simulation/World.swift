@@ -129,10 +129,12 @@ package struct World {
     /// A vote, as its voter's disk holds it.
     struct Vote: Hashable {
         let voter: PeerID
-        let scope: ElectionScope
         let ballot: Ballot
         let decree: Decree
     }
+
+    /// On whose machines an operator has said that the voters are lost.
+    var recoveryWords: Set<PeerID> = []
 
     /// Makes the world of `scenario` before anything has happened in it. With `records` it keeps a
     /// timeline; with a `sabotage` something in it is broken.

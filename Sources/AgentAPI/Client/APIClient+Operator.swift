@@ -65,7 +65,7 @@ extension APIClient {
             switch command {
             case .leave: [:]
             case .forget(let node): ["node": .text(node)]
-            case .resetCluster: ["i_know": .flag(true)]
+            case .resetCluster, .recover: ["i_know": .flag(true)]
             }
         guard let body = try? JSONEncoder().encode(fields) else {
             throw .badAnswer("the word has no text in JSON")

@@ -6,6 +6,8 @@ package enum OperatorCommand: Hashable, Sendable {
     case forget(node: String)
     /// A new founding may take place: the running cluster is given up.
     case resetCluster
+    /// Most of the voters are gone for good: the nodes on which this is said go on without them.
+    case recover
 
     /// The last part of its path in the API, which is also its name on the command line.
     package var name: String {
@@ -13,6 +15,7 @@ package enum OperatorCommand: Hashable, Sendable {
         case .leave: "leave"
         case .forget: "forget"
         case .resetCluster: "reset-cluster"
+        case .recover: "recover"
         }
     }
 }
@@ -29,6 +32,8 @@ package protocol OperatorCommands: Sendable {
     func forget(_ node: KnownNode) async -> OperatorOutcome
     /// The running cluster is given up, and a new one may be founded.
     func resetCluster() async -> OperatorOutcome
+    /// The lost voters are given up, and others named by the nodes on which this is said.
+    func recover() async -> OperatorOutcome
     /// How the last word of this kind stands; nil when there was none since the agent started.
     func standing(of question: OperatorQuestion) async -> OperatorOutcome?
 }
@@ -38,4 +43,5 @@ package enum OperatorQuestion: Hashable, Sendable {
     case leave
     case forget(KnownNode)
     case resetCluster
+    case recover
 }

@@ -11,6 +11,7 @@ internal import Foundation
 /// | `POST /api/v1/leave` | `{}` or none | this node goes |
 /// | `POST /api/v1/forget` | `{"node":"NAME"}` | a node is gone for good |
 /// | `POST /api/v1/reset-cluster` | `{"i_know":true}` | a new founding may take place |
+/// | `POST /api/v1/recover` | `{"i_know":true}` | lost voters are given up |
 /// | `GET` with `?node=NAME` for `forget` | | how the last such word stands |
 ///
 /// Answers are `OperatorOutcome` as JSON: 200 done, 202 under way or waiting for a quorum, 409 refused.
@@ -25,7 +26,7 @@ struct OperatorRoutes: Sendable {
     /// Whether `segments` is a path of these.
     static func isPath(_ segments: [String]) -> Bool {
         segments.count == 3 && segments[0] == "api" && segments[1] == "v1"
-            && ["leave", "forget", "reset-cluster"].contains(segments[2])
+            && ["leave", "forget", "reset-cluster", "recover"].contains(segments[2])
     }
 
     /// The answer to asking for a word: `POST`.
@@ -45,6 +46,7 @@ struct OperatorRoutes: Sendable {
         switch name {
         case "leave": question = .leave
         case "reset-cluster": question = .resetCluster
+        case "recover": question = .recover
         default:
             guard let node, !node.isEmpty else { return .failure(400, "?node= is missing") }
             do throws(OperatorRefusal) {
@@ -66,6 +68,7 @@ struct OperatorRoutes: Sendable {
         switch command {
         case .leave: return await commands.leave()
         case .resetCluster: return await commands.resetCluster()
+        case .recover: return await commands.recover()
         case .forget(let text):
             do throws(OperatorRefusal) {
                 return await commands.forget(try await named(text))
@@ -125,6 +128,11 @@ struct OperatorRoutes: Sendable {
                 throw BadBody(what: "node must name the node to forget")
             }
             return .forget(node: node)
+        case "recover":
+            guard fields.iKnow == true else {
+                throw BadBody(what: "i_know must be true: the voters that are away lose their votes")
+            }
+            return .recover
         default:
             guard fields.iKnow == true else {
                 throw BadBody(what: "i_know must be true: the running cluster is given up")

@@ -28,7 +28,7 @@ package struct P2PConfiguration: Equatable, Sendable {
     package var disableDHT = false
     /// How much the agent logs.
     package var logLevel = LogLevel.debug
-    /// `minimum_nodes` as given, 1 to 1000; nil when it is absent or 0.
+    /// `minimum_nodes` as given, 1 to 256; nil when it is absent or 0.
     package var minimumNodes: Int?
     /// Whether roles of nodes that are gone are given to others.
     package var dynamicRoles = false
@@ -81,7 +81,7 @@ package struct P2PConfiguration: Equatable, Sendable {
         dns = reader.boolean("dns") ?? false
         disableDHT = reader.boolean("disable_dht") ?? false
         logLevel = reader.choice("loglevel") ?? .debug
-        minimumNodes = reader.integer("minimum_nodes", in: 1...1000, zeroIsUnset: true)
+        minimumNodes = reader.integer("minimum_nodes", in: 1...256, zeroIsUnset: true)
         dynamicRoles = reader.boolean("dynamic_roles") ?? false
         publishesKubeconfig = reader.boolean("publish_kubeconfig") ?? true
         bootstrapPeers = reader.parsedList("bootstrap_peers", accepted: PeerAddress.accepted) {

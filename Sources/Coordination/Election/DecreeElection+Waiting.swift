@@ -15,7 +15,19 @@ extension DecreeElection {
                 what: "its vote to be written to disk: \(reason)",
                 remedy: "free space on, or make writable, the persistent partition (/usr/local)")
         }
-        let quorum = scope.quorum
+        if !contradiction.isEmpty {
+            let names = contradiction.map(\.uuid).joined(separator: " and ")
+            return Obstacle(
+                what: "the members to agree on the cluster: they hold certificates of clusters of \(names)",
+                remedy:
+                    "see `kairos-agent p2p status` on them; set up anew, or stop, those that do not belong")
+        }
+        if foundingIsOver {
+            return Obstacle(
+                what: "a member to tell of the cluster, which has been founded",
+                remedy: "check that the servers and voters of the cluster are up")
+        }
+        let quorum = configuration.scope.quorum
         let present = presentMembers
         if present.count < quorum {
             let names = present.values.map(\.name).sorted().joined(separator: ", ")

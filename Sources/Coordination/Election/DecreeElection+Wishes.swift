@@ -4,41 +4,85 @@ internal import Timing
 // What this node would have decided next, and when it may begin.
 extension DecreeElection {
     /// The decree that this node would have next, if any.
-    var wishedDecree: Decree? {
-        guard !isForgotten else { return nil }
+    func wishedDecree(at now: Instant) -> Decree? {
+        guard isElector, mayVote else { return nil }
         // Who is here is asked for where it matters: this is worked out at every step.
         guard let decree = state.certificate?.decree else {
-            return preferredFounder(among: presentMembers).map { .founding($0, quorum: scope.quorum) }
-        }
-        if wishes.refoundAfter == decree.epoch {
-            return preferredFounder(among: presentMembers).map { decree.refounded(by: $0) }
-        }
-        if !decree.isRunning {
-            if decree.founder.peer == localPeer {
-                if wishes.founderIsReady { return decree.running }
-                // Nobody has joined it, or the network knows that it runs: one of the two is decided.
-                guard wishes.founderLostData else { return nil }
-                return preferredFounder(among: presentMembers).map { decree.refounded(by: $0) }
+            guard !foundingIsOver, contradiction.isEmpty else { return nil }
+            let present = presentMembers
+            return preferredFounder(among: present).map { founder in
+                .founding(founder, voters: Self.foundingVoters(founder, among: present))
             }
-            let missing = votes.filter { $0.value.missesFounder && self.present.contains($0.key) }.count
-            guard missesFounder, missing + 1 >= scope.quorum else { return nil }
+        }
+        if state.recovers { return decreeOfRecovery(after: decree) }
+        if let founding = decreeOfFounding(after: decree) { return founding }
+        guard decree.isRunning else { return nil }
+        guard let change = changeOfMembers(after: decree) else {
+            let voters = chosenVoters(for: decree, at: now)
+            let names = Set(voters) != Set(decree.voters) || decree.formerQuorum != nil
+            return names ? decree.naming(voters: voters) : nil
+        }
+        return change.with(voters: chosenVoters(for: change, at: now))
+    }
+
+    /// Those who are to decide what comes after the founding: the founder, then whoever is here, an odd number.
+    private static func foundingVoters(_ founder: ElectedServer, among present: [PeerID: MemberCard])
+        -> [PeerID]
+    {
+        Voters.odd([founder.peer] + CandidateOrder.proposers(among: present).filter { $0 != founder.peer })
+    }
+
+    /// The cluster runs, or is founded anew: by its founder's word before it runs, for want of the founder, or by an
+    /// operator's word.
+    private func decreeOfFounding(after decree: Decree) -> Decree? {
+        let anew =
+            !decree.isRunning && decree.founder.peer != localPeer || wishes.refoundAfter == decree.epoch
+        // Nothing is driven that too few would accept.
+        if anew, missesFounder, givingUp.count >= electorate.needed {
             return preferredFounder(among: presentMembers).map { decree.refounded(by: $0) }
         }
-        var gone = wishes.forget.subtracting(decree.forgotten)
-        if state.hasLeft, mayLeave { gone.insert(localPeer) }
+        guard !decree.isRunning, decree.founder.peer == localPeer else { return nil }
+        if wishes.founderIsReady { return decree.running }
+        // Nobody has joined it, or the network knows that it runs: one of the two is decided.
+        guard wishes.founderLostData else { return nil }
+        return preferredFounder(among: presentMembers).map { decree.refounded(by: $0) }
+    }
+
+    /// Those who decide, are here, and would accept another founding, this node among them.
+    package var givingUp: Set<PeerID> {
+        let others = votes.filter { $0.value.missesFounder && self.present.contains($0.key) }.keys
+        return Set(others).union(missesFounder && isElector ? [localPeer] : [])
+    }
+
+    /// A node that is gone or back, or a server more.
+    private func changeOfMembers(after decree: Decree) -> Decree? {
+        var gone = wishes.forget.filter(isGone)
+        if state.hasLeft, mayLeave(localPeer) { gone.insert(localPeer) }
+        // Whoever has no vote asks to leave by its register.
+        for (peer, register) in registers
+        where register.hasLeft && register.number == state.number && mayLeave(peer) {
+            gone.insert(peer)
+        }
+        gone.subtract(decree.forgotten)
         if !gone.isEmpty, mayForget(gone), let next = decree.forgetting(gone) { return next }
-        let back = decree.forgotten.filter { peer in
-            // It has come back when it knows that it was forgotten: one that died a moment ago may still
-            // count as present here.
-            self.present.contains(peer) && !wishes.forget.contains(peer)
-                && registers[peer].map { !$0.hasLeft && $0.number == state.number } ?? false
-        }
+        let back = decree.forgotten.filter { isBack($0) && !wishes.forget.contains($0) }
         if let back = back.min() { return decree.recalling(back) }
-        if configuration.scope.quorum > decree.quorum, presentCount >= configuration.scope.quorum {
-            return decree.raising(quorum: configuration.scope.quorum)
-        }
         return wishes.additionalServers == nil
             ? nil : decreeForMoreServers(after: decree, present: presentMembers)
+    }
+
+    /// The nodes that are here go on without the lost voters, once an operator has said so on each of them.
+    private func decreeOfRecovery(after decree: Decree) -> Decree? {
+        guard recoveryMissing.isEmpty else { return nil }
+        let servers = decree.servers.map(\.peer).filter { present.contains($0) || $0 == localPeer }
+        let others = CandidateOrder.proposers(among: presentMembers).filter { !servers.contains($0) }
+        return decree.naming(voters: Voters.odd(servers + others))
+    }
+
+    /// The nodes that are here and on which an operator has not yet said that the voters are lost.
+    package var recoveryMissing: [PeerID] {
+        let ready = votes
+        return recovering.filter { $0 != localPeer && ready[$0] == nil }
     }
 
     /// Whether these nodes may be forgotten: a server only while another one is left that has been ready. One that
@@ -50,12 +94,14 @@ extension DecreeElection {
         return servers.contains { !gone.contains($0.peer) && wishes.readyServers.contains($0.peer) }
     }
 
-    /// Whether this node may go: the servers that stay keep the cluster's data without it, so a majority of
+    /// Whether `peer` may go: the servers that stay keep the cluster's data without it, so a majority of
     /// them are here and have been ready (contract/k3s.md §11.2).
-    package var mayLeave: Bool {
-        guard let decree = state.certificate?.decree, decree.isServer(localPeer) else { return true }
-        let others = decree.servers.filter { $0.peer != localPeer }
-        let ready = others.filter { present.contains($0.peer) && wishes.readyServers.contains($0.peer) }
+    package func mayLeave(_ peer: PeerID) -> Bool {
+        guard let decree = state.certificate?.decree, decree.isServer(peer) else { return true }
+        let others = decree.servers.filter { $0.peer != peer }
+        let ready = others.filter {
+            ($0.peer == localPeer || present.contains($0.peer)) && wishes.readyServers.contains($0.peer)
+        }
         return ready.count * 2 > others.count
     }
 
@@ -82,12 +128,11 @@ extension DecreeElection {
 
     /// Whether all of `servers` have shown that they know the newest decree.
     private func knowThis(_ servers: [ElectedServer]) -> Bool {
-        let votes = votes
-        return servers.allSatisfy { $0.peer == localPeer || votes[$0.peer] != nil }
+        servers.allSatisfy { $0.peer == localPeer || registers[$0.peer]?.number == state.number }
     }
 
     mutating func trackWish(at now: Instant) {
-        let wish = wishedDecree
+        let wish = wishedDecree(at: now)
         if wish != wished?.decree { wished = wish.map { ($0, now) } }
     }
 
@@ -102,15 +147,26 @@ extension DecreeElection {
     /// When this node may drive an attempt: once it has a wish and a quorum is here and settled, in its
     /// turn, after another's running attempt has had its time.
     var nextAttempt: Instant? {
-        guard let wished, presentCount >= scope.quorum else { return nil }
+        guard let wished, electorsHere >= electorate.needed else { return nil }
         let present = presentMembers
         let timing = configuration.timing
         let rank = self.rank(wished.decree, among: present)
         var start: Instant
         if state.certificate == nil {
             // A quorum of one founds alone; before it does it gives a running cluster time to be found.
-            start = presenceChanged + (scope.quorum == 1 ? timing.lookAround : timing.settle)
-            if let quorumSince { start = min(start, quorumSince + timing.longestSettle) }
+            if configuration.scope.quorum == 1 {
+                start =
+                    presenceChanged
+                    + (configuration.isAmnesiac ? timing.amnesiacLookAround : timing.lookAround)
+            } else {
+                start = presenceChanged + timing.settle
+            }
+            if let quorumSince {
+                let longest =
+                    configuration.isAmnesiac && configuration.scope.quorum == 1
+                    ? timing.amnesiacLookAround : timing.longestSettle
+                start = min(start, quorumSince + longest)
+            }
         } else {
             start = wished.since
         }

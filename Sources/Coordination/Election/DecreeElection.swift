@@ -6,14 +6,19 @@ package import Timing
 /// writes (`ElectionRegister`), carried by the ledger; a member takes up the next number when it knows the
 /// decision of the last.
 ///
-///              prepare                 promises of a quorum            accepts of a quorum
+///              prepare                 promises of enough              accepts of enough
 ///   idle ────────────────► preparing ────────────────────► proposing ────────────────────► idle,
-///     ▲   a wish, a quorum,    │ a higher ballot, or         │ a higher ballot, or         next number
-///     └── my turn ─────────────┴── no answer in time ────────┘ no answer in time
+///     ▲   a wish, enough       │ a higher ballot, or         │ a higher ballot, or         next number
+///     └── here, my turn ───────┴── no answer in time ────────┘ no answer in time
 ///
-/// Every member is an acceptor; any may drive an attempt, the preferred candidate first and the
-/// others later, so that attempts rarely meet. Two quorums share a member as long as
-/// `2 · quorum > members`, and that member's promise is what keeps two founders impossible.
+/// Who decides is the `Electorate`: `p2p.minimum_nodes` of the members that were met for the founding, and a
+/// majority of the voters that the last decree has named for all that comes later. Each of them is an acceptor and
+/// may drive an attempt, the preferred candidate first and the others later, so that attempts rarely meet. Two
+/// majorities share a voter, and so do two quorums of the founding while `2 · quorum > members`; that one's
+/// promise is what keeps two values of one number impossible (docs/election.md).
+///
+/// An acceptor accepts only what it has reason for itself (`hasReason`), so that one member that lies does not move
+/// the others.
 ///
 /// The order that makes it safe: the state is changed in memory, written and synced, and only then
 /// published. A register is always a function of what is on disk (`durable`), never of what is only
@@ -25,12 +30,18 @@ package struct DecreeElection: Sendable {
         package let identity: Identity
         package internal(set) var card: MemberCard
         package var timing: Pace
+        /// Whether this node's disk may have lost votes: it has an identity, and nothing of the election.
+        package let isAmnesiac: Bool
 
-        package init(scope: ElectionScope, identity: Identity, card: MemberCard, timing: Pace = Pace()) {
+        package init(
+            scope: ElectionScope, identity: Identity, card: MemberCard, timing: Pace = Pace(),
+            isAmnesiac: Bool = false
+        ) {
             self.scope = scope
             self.identity = identity
             self.card = card
             self.timing = timing
+            self.isAmnesiac = isAmnesiac
         }
     }
 
@@ -55,6 +66,18 @@ package struct DecreeElection: Sendable {
         package var founderPatience: Duration = .seconds(15)
         /// How long until this node contradicts another register under its name again.
         package var restate: Duration = .seconds(30)
+        /// How long a member must have been here before it is made a voter.
+        package var voterTenure: Duration = .seconds(60)
+        /// How long a voter that is no server may be away before it is replaced: as long as stock tools believe an
+        /// advertisement.
+        package var voterPatience: Duration = .seconds(15 * 60)
+        /// How long none of a running cluster's servers may have been seen before this node accepts another
+        /// founding, which an operator has to have asked for all the same.
+        package var serverPatience: Duration = .seconds(10 * 60)
+        /// How long a node whose disk may have lost its votes looks for others before it founds alone.
+        package var amnesiacLookAround: Duration = .seconds(5 * 60)
+        /// How long such a node does not vote on a founding.
+        package var amnesiacSilence: Duration = .seconds(60)
 
         package init() {}
     }
@@ -63,18 +86,21 @@ package struct DecreeElection: Sendable {
         /// A register of the ledger: new, changed, or this node's own as others hold it. The ledger
         /// has checked that only its owner wrote it.
         case register(PeerID, ElectionRegister)
-        /// A certificate of the ledger, and whose entry holds it. It is already checked: one that
-        /// proves nothing cannot be made.
+        /// A certificate of the ledger, and whose entry holds it. Its signatures are checked: one that
+        /// proves nothing cannot be made. Whether it is to be believed is found out here.
         case certificate(DecreeCertificate, holder: PeerID)
         /// The members that can be talked to now, without this node.
         case present(Set<PeerID>)
         /// What this node would have decided.
         case wishes(ElectionWishes)
-        /// The cloud-config asks for another role, or for another quorum: the latter counts as a wish once
-        /// there is a decree, and not at all before.
-        case settings(forcedRole: ForcedRole?, quorum: Int)
+        /// The cloud-config asks for another role.
+        case settings(forcedRole: ForcedRole?)
         /// An operator's word: this node leaves the cluster, and is not called back.
         case leave
+        /// An operator's word: the voters are lost for good, and the nodes on which this is said go on without.
+        case recover
+        /// Whether this node may vote and drive attempts: not while its key is alive elsewhere.
+        case mayVote(Bool)
         /// The state of this number is on disk.
         case persisted(UInt64)
         /// The state of this number could not be written; the text says why. The driver retries.
@@ -116,9 +142,26 @@ package struct DecreeElection: Sendable {
     /// This node's own register as others hold it, of a number that its disk does not know of.
     var remembered: ElectionRegister?
     var rivals: [PeerID: Decree] = [:]
+    /// What members hold while this node knows no decree, by holder.
+    var heard: [PeerID: DecreeCertificate] = [:]
     /// Who publishes the certificate of the newest decree.
     var holders: Set<PeerID> = []
     var present: Set<PeerID> = []
+    /// Who has been here in this life, and since when those are here who are.
+    var met: Set<PeerID> = []
+    var presentSince: [PeerID: Instant] = [:]
+    /// Since when each voter is away.
+    var voterAwaySince: [PeerID: Instant] = [:]
+    /// When the voters that this node would name may be others because time has passed.
+    var voterDeadline: Instant?
+    /// Since when none of the servers of a running cluster has been here.
+    var serversMissedSince: Instant?
+    /// When this node will have missed the founder, or the servers, for long.
+    var patienceEnds: Instant?
+    let startedAt: Instant
+    /// Whether this node may have forgotten what it has voted on the founding, and waits for the network to tell.
+    var isSilentNow = false
+    var mayVote = true
     var wishes = ElectionWishes()
     var wished: (decree: Decree, since: Instant)?
     var lastPublished: ElectionRegister?
@@ -155,6 +198,7 @@ package struct DecreeElection: Sendable {
         self.localPeer = configuration.identity.peerID
         self.random = random
         self.presenceChanged = now
+        self.startedAt = now
         if let restored, restored.scope.network == configuration.scope.network,
             restored.owner == configuration.identity.peerID,
             restored.certificate != nil || restored.scope == configuration.scope
@@ -166,11 +210,33 @@ package struct DecreeElection: Sendable {
         self.durable = state
     }
 
-    /// Whose decrees are decided, and by how many: by the newest decree, or by the cloud-config while
-    /// there is none.
-    package var scope: ElectionScope {
-        guard let decree = state.certificate?.decree else { return configuration.scope }
-        return ElectionScope(network: configuration.scope.network, quorum: decree.quorum)
+    /// Names the network.
+    var network: String { configuration.scope.network }
+
+    /// Who decides the open decree.
+    package var electorate: Electorate { electorate(after: state) }
+
+    func electorate(after state: ElectionState) -> Electorate {
+        guard let decree = state.certificate?.decree else {
+            return .members(quorum: configuration.scope.quorum)
+        }
+        return state.recovers ? .recovered(recovering) : .voters(decree.voters)
+    }
+
+    /// The nodes that go on without the lost voters: this one and those that are here and not forgotten. All of
+    /// them have to say so.
+    var recovering: [PeerID] { presentMembers.keys.sorted() }
+
+    /// Whether this node's word counts in the open decree.
+    package var isElector: Bool { electorate.includes(localPeer) && !isForgotten }
+
+    /// How many of those who decide the open decree are here, this node among them where it is one.
+    package var electorsHere: Int {
+        guard let named = electorate.named else { return presentCount }
+        let forgotten = state.certificate?.decree.forgotten ?? []
+        return named.count {
+            ($0 == localPeer || present.contains($0) && registers[$0] != nil) && !forgotten.contains($0)
+        }
     }
 
     /// The number of the decree that is open.
@@ -203,7 +269,10 @@ package struct DecreeElection: Sendable {
         // Asked for at every step, so it is made from those who are here and not from all there are.
         let forgotten = state.certificate?.decree.forgotten ?? []
         var cards: [PeerID: MemberCard] = [:]
-        for peer in present where !forgotten.contains(peer) { cards[peer] = registers[peer]?.card }
+        for peer in present where !forgotten.contains(peer) {
+            guard let register = registers[peer], !register.isFormer else { continue }
+            cards[peer] = register.card
+        }
         cards[localPeer] = forgotten.contains(localPeer) ? nil : configuration.card
         return cards
     }
@@ -211,18 +280,28 @@ package struct DecreeElection: Sendable {
     /// How many `presentMembers` there are.
     var presentCount: Int {
         let forgotten = state.certificate?.decree.forgotten ?? []
-        let others = present.count { $0 != localPeer && registers[$0] != nil && !forgotten.contains($0) }
+        let others = present.count {
+            $0 != localPeer && registers[$0].map { !$0.isFormer } ?? false && !forgotten.contains($0)
+        }
         return others + (forgotten.contains(localPeer) ? 0 : 1)
     }
 
-    /// Members that decide the open decree by another number of votes than this node: before the founding a
-    /// differing `p2p.minimum_nodes` shows here.
-    package var membersOfOtherScopes: [PeerID: ElectionScope] {
-        registers.filter { $0.value.number == state.number && $0.value.scope != scope }.mapValues(\.scope)
+    /// The members that were met in this life and are not forgotten, this node included.
+    package var metMembers: Set<PeerID> {
+        let forgotten = state.certificate?.decree.forgotten ?? []
+        return met.union([localPeer]).subtracting(forgotten)
     }
 
-    /// Decrees of the same network that cannot have come from this node's, by who holds them: two halves
-    /// founded a cluster each, which a quorum of more than half of the nodes makes impossible.
+    /// Before the founding, members that were met and whose `p2p.minimum_nodes` is another.
+    package var membersOfOtherScopes: [PeerID: ElectionScope] {
+        guard state.certificate == nil else { return [:] }
+        return registers.filter {
+            met.contains($0.key) && $0.value.number == state.number && $0.value.scope != configuration.scope
+        }.mapValues(\.scope)
+    }
+
+    /// Decrees of the same network that do not follow from this node's, by which member holds them: two halves
+    /// founded a cluster each, or the holder lies, or the voters that this node knows were given up without it.
     package var rivalDecrees: [PeerID: Decree] { rivals }
 
     /// Whether this node was told to leave, and its disk remembers it.
@@ -247,11 +326,10 @@ package struct DecreeElection: Sendable {
         let step: Instant? =
             switch phase {
             case .preparing(_, let since), .proposing(_, _, let since): since + configuration.timing.attempt
-            case .idle: nextAttempt
+            // A write that fails, and a node that must not vote, have moments of their own.
+            case .idle: writeFailure == nil && !isSilentNow ? nextAttempt : nil
             }
-        let founder =
-            missesFounder ? nil : founderMissedSince.map { $0 + configuration.timing.founderPatience }
-        return [retry, step, founder].compactMap { $0 }.min()
+        return [retry, step, patienceEnds, voterDeadline].compactMap { $0 }.min()
     }
 
     /// Takes one input and returns what must be done, in order.
@@ -261,13 +339,12 @@ package struct DecreeElection: Sendable {
         case .certificate(let certificate, let holder): learn(certificate, holder: holder, at: now)
         case .present(let peers): updatePresence(peers, at: now)
         case .wishes(let wishes): self.wishes = wishes
-        case .settings(let forcedRole, let quorum):
+        case .settings(let forcedRole):
             let card = configuration.card
             configuration.card = MemberCard(uuid: card.uuid, name: card.name, forcedRole: forcedRole)
-            if state.certificate != nil {
-                configuration.scope = ElectionScope(network: configuration.scope.network, quorum: quorum)
-            }
         case .leave: state.hasLeft = true
+        case .recover: if state.certificate != nil { state.recovers = true }
+        case .mayVote(let may): mayVote = may
         case .persisted(let number): completeWrite(number)
         case .persistFailed(let number, let reason):
             if writing?.number == number { writing = nil }
@@ -280,7 +357,10 @@ package struct DecreeElection: Sendable {
     }
 
     mutating func advance(at now: Instant) -> [Effect] {
+        isSilentNow = isSilent(at: now)
+        believeMembers(at: now)
         missFounder(at: now)
+        trackVoters(at: now)
         trackQuorum(at: now)
         trackWish(at: now)
         answerDrives(at: now)
@@ -300,8 +380,11 @@ package struct DecreeElection: Sendable {
         if let certificate = durable.certificate {
             let number = certificate.decree.number
             let holds = certificate.accepts.contains { $0.acceptor == localPeer }
-            // Until it is on this disk the holders are those of a newer decree.
-            if publishedNumber < number, holds || holders.isEmpty || state.certificate != certificate {
+            // Whoever comes believes what somebody that is here holds. Until it is on this disk the holders are
+            // those of a newer decree.
+            if publishedNumber < number,
+                holds || holders.isDisjoint(with: present) || state.certificate != certificate
+            {
                 publishedNumber = number
                 effects.append(.publishCertificate(certificate))
             }
@@ -315,36 +398,50 @@ package struct DecreeElection: Sendable {
 
     /// What may be said: only what is on disk.
     var publishable: ElectionRegister {
-        let decree = durable.certificate?.decree
-        let scope = ElectionScope(
-            network: configuration.scope.network, quorum: decree?.quorum ?? configuration.scope.quorum)
         var register = ElectionRegister(
-            scope: scope, card: configuration.card, number: durable.number, promised: durable.promised,
-            accepted: durable.accepted, missesFounder: missesFounder && durable.number == state.number,
-            hasLeft: durable.hasLeft || wishes.isDeparting)
-        guard durable.number == state.number else { return register }
+            scope: configuration.scope, card: configuration.card, number: durable.number,
+            promised: durable.promised, accepted: durable.accepted,
+            missesFounder: missesFounder && durable.number == state.number,
+            hasLeft: durable.hasLeft || wishes.isDeparting, recovers: durable.recovers)
+        guard durable.number == state.number, durable.recovers == state.recovers else { return register }
         switch phase {
         case .preparing(let ballot, _) where durable.highestDrivenRound >= ballot.round:
             register.drive = .init(ballot: ballot, decree: nil)
         case .proposing(let ballot, let decree, _) where durable.highestDrivenRound >= ballot.round:
-            register.drive = .init(ballot: ballot, decree: decree)
+            var recovered: [PeerID]?
+            if case .recovered(let nodes) = electorate { recovered = nodes }
+            register.drive = .init(ballot: ballot, decree: decree, recovered: recovered)
         default:
             break
         }
         return register
     }
 
-    /// Keeps account of a founder that is away although nobody can have joined it.
+    /// Keeps account of a founder that is away although nobody can have joined it, and of a running cluster whose
+    /// servers are all away.
     mutating func missFounder(at now: Instant) {
-        guard let decree = state.certificate?.decree, !decree.isRunning, decree.founder.peer != localPeer,
-            !present.contains(decree.founder.peer)
-        else {
-            founderMissedSince = nil
-            missesFounder = false
+        guard let decree = state.certificate?.decree else {
+            (founderMissedSince, serversMissedSince, missesFounder, patienceEnds) = (nil, nil, false, nil)
             return
         }
-        let since = founderMissedSince ?? now
-        founderMissedSince = since
-        missesFounder = now >= since + configuration.timing.founderPatience
+        if !decree.isRunning, decree.founder.peer != localPeer, !present.contains(decree.founder.peer) {
+            founderMissedSince = founderMissedSince ?? now
+        } else {
+            founderMissedSince = nil
+        }
+        if decree.isRunning,
+            !decree.servers.contains(where: { $0.peer == localPeer || present.contains($0.peer) })
+        {
+            serversMissedSince = serversMissedSince ?? now
+        } else {
+            serversMissedSince = nil
+        }
+        let ends = [
+            founderMissedSince.map { $0 + configuration.timing.founderPatience },
+            serversMissedSince.map { $0 + configuration.timing.serverPatience },
+        ].compactMap { $0 }.min()
+        let isOver = ends.map { now >= $0 } ?? false
+        missesFounder = isElector && (isOver || wishes.refoundAfter == decree.epoch)
+        patienceEnds = isOver ? nil : ends
     }
 }

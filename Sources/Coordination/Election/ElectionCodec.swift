@@ -1,4 +1,5 @@
 internal import LibP2P
+internal import Timing
 
 #if canImport(FoundationEssentials)
 internal import FoundationEssentials
@@ -67,6 +68,37 @@ private struct ScopeText: Codable {
     }
 }
 
+/// The peers that `texts` spell; nil when one is none, or when there are more than `most`.
+private func peers(_ texts: [String], most: Int) -> [PeerID]? {
+    guard texts.count <= most else { return nil }
+    let peers = texts.compactMap { try? PeerID($0) }
+    return peers.count == texts.count ? peers : nil
+}
+
+private struct ElectorateText: Codable {
+    var members: Int?
+    var voters: [String]?
+    var recovered: [String]?
+
+    init(_ electorate: Electorate) {
+        switch electorate {
+        case .members(let quorum): members = quorum
+        case .voters(let peers): voters = peers.map(\.description)
+        case .recovered(let peers): recovered = peers.map(\.description)
+        }
+    }
+
+    var value: Electorate? {
+        switch (members, voters, recovered) {
+        case (let quorum?, nil, nil): return .members(quorum: quorum)
+        case (nil, let texts?, nil): return peers(texts, most: Voters.most).map(Electorate.voters)
+        case (nil, nil, let texts?):
+            return peers(texts, most: DecreeCertificate.mostAccepts).map(Electorate.recovered)
+        default: return nil
+        }
+    }
+}
+
 private struct BallotText: Codable {
     let round: UInt64
     let proposer: String
@@ -77,7 +109,7 @@ private struct BallotText: Codable {
     }
 
     var value: Ballot? {
-        guard let peer = try? PeerID(proposer) else { return nil }
+        guard let peer = try? PeerID(proposer), WireCounter(round) != nil else { return nil }
         return Ballot(round: round, proposer: peer)
     }
 }
@@ -104,7 +136,9 @@ private struct DecreeText: Codable {
     let running: Bool
     let servers: [ServerText]
     let forgotten: [String]
-    let quorum: Int
+    let voters: [String]?
+    /// Of former builds, which named no voters.
+    let quorum: Int?
 
     init(_ decree: Decree) {
         number = decree.number
@@ -113,19 +147,29 @@ private struct DecreeText: Codable {
         running = decree.isRunning
         servers = decree.servers.map(ServerText.init)
         forgotten = decree.forgotten.map(\.description)
-        quorum = decree.quorum
+        quorum = decree.formerQuorum
+        voters = decree.formerQuorum == nil ? decree.voters.map(\.description) : nil
     }
 
     var value: Decree? {
-        guard servers.count <= Decree.mostServers, forgotten.count <= Decree.mostForgotten,
-            let founder = founder.value
+        guard servers.count <= Decree.mostServers, let founder = founder.value,
+            let gone = peers(forgotten, most: Decree.mostForgotten)
         else { return nil }
         let elected = servers.compactMap(\.value)
-        let gone = forgotten.compactMap { try? PeerID($0) }
-        guard elected.count == servers.count, gone.count == forgotten.count else { return nil }
-        let decree = Decree(
-            number: number, epoch: epoch, founder: founder, isRunning: running, servers: elected,
-            forgotten: gone, quorum: quorum)
+        guard elected.count == servers.count else { return nil }
+        let decree: Decree
+        switch (voters, quorum) {
+        case (let texts?, nil):
+            guard let voters = peers(texts, most: Voters.most) else { return nil }
+            decree = Decree(
+                number: number, epoch: epoch, founder: founder, isRunning: running, servers: elected,
+                forgotten: gone, voters: voters)
+        case (nil, let quorum?):
+            decree = Decree(
+                number: number, epoch: epoch, founder: founder, isRunning: running, servers: elected,
+                forgotten: gone, formerQuorum: quorum)
+        default: return nil
+        }
         return decree.isWellFormed ? decree : nil
     }
 }
@@ -154,9 +198,12 @@ private struct AcceptText: Codable {
 private struct DriveText: Codable {
     let ballot: BallotText
     let decree: DecreeText?
+    let recovered: [String]?
 }
 
 private struct RegisterText: Codable {
+    /// The version of what the votes say; missing in former builds.
+    let version: Int?
     let scope: ScopeText
     let uuid: String
     let name: String
@@ -167,8 +214,12 @@ private struct RegisterText: Codable {
     let drive: DriveText?
     let missesFounder: Bool?
     let hasLeft: Bool?
+    let recovers: Bool?
+
+    static let current = 2
 
     init(_ register: ElectionRegister) {
+        version = register.isFormer ? nil : Self.current
         scope = ScopeText(register.scope)
         uuid = register.card.uuid
         name = register.card.name
@@ -177,21 +228,29 @@ private struct RegisterText: Codable {
         promised = register.promised.map(BallotText.init)
         accepted = register.accepted.map(AcceptText.init)
         drive = register.drive.map {
-            DriveText(ballot: BallotText($0.ballot), decree: $0.decree.map(DecreeText.init))
+            DriveText(
+                ballot: BallotText($0.ballot), decree: $0.decree.map(DecreeText.init),
+                recovered: $0.recovered?.map(\.description))
         }
         missesFounder = register.missesFounder ? true : nil
         hasLeft = register.hasLeft ? true : nil
+        recovers = register.recovers ? true : nil
     }
 
     var value: ElectionRegister? {
-        guard let scope = scope.value, number >= 1, uuid.utf8.count <= Decree.longestUUID,
-            name.utf8.count <= 512
+        guard let scope = scope.value, uuid.utf8.count <= Decree.longestUUID, name.utf8.count <= 512,
+            WireCounter(number) != nil, number >= 1
         else { return nil }
-        // A role that this version does not know is no reason to lose the vote behind it.
+        // A role of another name is none: who is newer than this agent still votes.
         let card = MemberCard(uuid: uuid, name: name, forcedRole: role.flatMap(ForcedRole.init))
-        var register = ElectionRegister(scope: scope, card: card, number: number)
-        register.missesFounder = missesFounder ?? false
-        register.hasLeft = hasLeft ?? false
+        guard let version else {
+            return ElectionRegister(
+                scope: scope, card: card, number: number, hasLeft: hasLeft ?? false, isFormer: true)
+        }
+        guard version == Self.current else { return nil }
+        var register = ElectionRegister(
+            scope: scope, card: card, number: number, missesFounder: missesFounder ?? false,
+            hasLeft: hasLeft ?? false, recovers: recovers ?? false)
         if let promised {
             guard let ballot = promised.value else { return nil }
             register.promised = ballot
@@ -207,37 +266,101 @@ private struct RegisterText: Codable {
                 guard let decree = text.value, decree.number == number else { return nil }
                 proposed = decree
             }
-            register.drive = .init(ballot: ballot, decree: proposed)
+            var nodes: [PeerID]?
+            if let recovered = drive.recovered {
+                guard let named = peers(recovered, most: DecreeCertificate.mostAccepts) else { return nil }
+                nodes = named
+            }
+            register.drive = .init(ballot: ballot, decree: proposed, recovered: nodes)
         }
         return register
     }
 }
 
+private struct LinkText: Codable {
+    let number: UInt64
+    let electorate: ElectorateText
+    let ballot: BallotText
+    let voters: [String]
+    let digest: Data
+    let signatures: [String: Data]
+
+    init(_ link: CertificateLink) {
+        number = link.number
+        electorate = ElectorateText(link.electorate)
+        ballot = BallotText(link.ballot)
+        voters = link.voters.map(\.description)
+        digest = Data(link.digest)
+        signatures = Dictionary(uniqueKeysWithValues: link.votes.map { ($0.key.description, Data($0.value)) })
+    }
+
+    func value(in network: String) -> CertificateLink? {
+        guard let electorate = electorate.value, let ballot = ballot.value,
+            let voters = peers(voters, most: Voters.most), signatures.count <= DecreeCertificate.mostAccepts
+        else { return nil }
+        var votes: [PeerID: [UInt8]] = [:]
+        for (text, signature) in signatures {
+            guard let peer = try? PeerID(text) else { return nil }
+            votes[peer] = Array(signature)
+        }
+        return CertificateLink(
+            network: network, number: number, electorate: electorate, ballot: ballot, voters: voters,
+            digest: Array(digest), votes: votes)
+    }
+}
+
 private struct CertificateText: Codable {
-    let scope: ScopeText
+    /// Of former builds, in place of the next two.
+    let scope: ScopeText?
+    let network: String?
+    let electorate: ElectorateText?
     let ballot: BallotText
     let decree: DecreeText
     let signatures: [String: Data]
+    let links: [LinkText]?
 
     init(_ certificate: DecreeCertificate) {
-        scope = ScopeText(certificate.scope)
+        if certificate.decree.formerQuorum != nil {
+            scope = ScopeText(
+                ElectionScope(network: certificate.network, quorum: certificate.electorate.needed))
+            (network, electorate) = (nil, nil)
+        } else {
+            scope = nil
+            network = certificate.network
+            electorate = ElectorateText(certificate.electorate)
+        }
         ballot = BallotText(certificate.ballot)
         decree = DecreeText(certificate.decree)
         signatures = Dictionary(
             uniqueKeysWithValues: certificate.accepts.map { ($0.acceptor.description, Data($0.signature)) })
+        links = certificate.links.isEmpty ? nil : certificate.links.map(LinkText.init)
     }
 
     var value: DecreeCertificate? {
-        guard let scope = scope.value, let ballot = ballot.value, let decree = decree.value,
-            signatures.count <= DecreeCertificate.mostAccepts
+        guard let ballot = ballot.value, let decree = decree.value,
+            signatures.count <= DecreeCertificate.mostAccepts, (links?.count ?? 0) <= CertificateLink.most
         else { return nil }
+        let (network, electorate): (String, Electorate)
+        if decree.formerQuorum != nil {
+            guard let scope = scope?.value else { return nil }
+            (network, electorate) = (scope.network, .members(quorum: scope.quorum))
+        } else {
+            guard let named = self.network, let value = self.electorate?.value else { return nil }
+            (network, electorate) = (named, value)
+        }
+        // Each signature is checked once it is known that the shape is right: these are the cheap refusals.
+        guard signatures.count >= electorate.needed else { return nil }
         var accepts: [SignedAccept] = []
         for (acceptor, signature) in signatures {
-            guard let peer = try? PeerID(acceptor) else { return nil }
+            guard let peer = try? PeerID(acceptor), electorate.includes(peer) else { return nil }
             accepts.append(
                 SignedAccept(acceptor: peer, ballot: ballot, decree: decree, signature: Array(signature)))
         }
-        return DecreeCertificate(scope: scope, ballot: ballot, decree: decree, accepts: accepts)
+        let ways = links?.compactMap { $0.value(in: network) } ?? []
+        guard ways.count == links?.count ?? 0 else { return nil }
+        return DecreeCertificate(
+            network: network, electorate: electorate, ballot: ballot, decree: decree, accepts: accepts,
+            links: ways)
     }
 }
 
@@ -250,9 +373,10 @@ private struct StateText: Codable {
     let highestDrivenRound: UInt64
     let certificate: CertificateText?
     let hasLeft: Bool?
+    let recovers: Bool?
 
     init(_ state: ElectionState) {
-        version = 1
+        version = 2
         scope = ScopeText(state.scope)
         owner = state.owner.description
         promised = state.promised.map(BallotText.init)
@@ -260,10 +384,13 @@ private struct StateText: Codable {
         highestDrivenRound = state.highestDrivenRound
         certificate = state.certificate.map(CertificateText.init)
         hasLeft = state.hasLeft ? true : nil
+        recovers = state.recovers ? true : nil
     }
 
     var value: ElectionState? {
-        guard version == 1, let scope = scope.value, let owner = try? PeerID(owner) else { return nil }
+        guard (1...2).contains(version), let scope = scope.value, let owner = try? PeerID(owner),
+            WireCounter(highestDrivenRound) != nil
+        else { return nil }
         var decided: DecreeCertificate?
         if let certificate {
             guard let value = certificate.value else { return nil }
@@ -271,7 +398,9 @@ private struct StateText: Codable {
         }
         var state = ElectionState(
             scope: scope, owner: owner, highestDrivenRound: highestDrivenRound, certificate: decided,
-            hasLeft: hasLeft ?? false)
+            hasLeft: hasLeft ?? false, recovers: recovers ?? false)
+        // What a former build has voted was about other statements, which nobody asks for any more.
+        guard version > 1 else { return state }
         if let promised {
             guard let ballot = promised.value else { return nil }
             state.promised = ballot

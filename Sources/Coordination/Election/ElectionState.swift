@@ -15,12 +15,16 @@ package struct ElectionState: Hashable, Sendable {
     package var highestDrivenRound: UInt64
     /// Whether this node was told to leave the cluster.
     package var hasLeft: Bool
+    /// Whether an operator has said that the voters of the open decree are lost: from then on this node answers
+    /// none of them for its number.
+    package var recovers: Bool
     /// The newest decree that is known to be decided.
     package private(set) var certificate: DecreeCertificate?
 
     package init(
         scope: ElectionScope, owner: PeerID, promised: Ballot? = nil, accepted: SignedAccept? = nil,
-        highestDrivenRound: UInt64 = 0, certificate: DecreeCertificate? = nil, hasLeft: Bool = false
+        highestDrivenRound: UInt64 = 0, certificate: DecreeCertificate? = nil, hasLeft: Bool = false,
+        recovers: Bool = false
     ) {
         self.scope = scope
         self.owner = owner
@@ -29,10 +33,11 @@ package struct ElectionState: Hashable, Sendable {
         self.highestDrivenRound = highestDrivenRound
         self.certificate = certificate
         self.hasLeft = hasLeft
+        self.recovers = recovers
     }
 
     /// The number of the decree that is open: the one after the newest that is decided.
-    package var number: UInt64 { (certificate?.decree.number ?? 0) &+ 1 }
+    package var number: UInt64 { (certificate?.decree.number ?? 0) + 1 }
 
     /// The newest decree is decided. Promises for it have done their duty: whoever knows the decision
     /// answers no attempt at its number any more.
@@ -41,5 +46,6 @@ package struct ElectionState: Hashable, Sendable {
         promised = nil
         accepted = nil
         highestDrivenRound = 0
+        recovers = false
     }
 }

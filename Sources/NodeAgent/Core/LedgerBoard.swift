@@ -13,7 +13,8 @@ package struct LedgerBoard: Sendable {
         /// An address entry or a heartbeat.
         case machines
         case register(PeerID, ElectionRegister)
-        case certificate(PeerID, DecreeCertificate)
+        /// A certificate, which is not read yet.
+        case certificate(PeerID)
     }
 
     private let networkID: String
@@ -29,6 +30,10 @@ package struct LedgerBoard: Sendable {
     package private(set) var joinFacts: [PeerID: JoinFacts] = [:]
     /// The values of the Kairos bucket, as entry texts.
     package private(set) var stock: [String: String] = [:]
+
+    /// The members' copies of certificates, as texts: to check one costs a signature for each of its votes, which
+    /// keys that nobody has met are not to have for nothing.
+    private var certificates: [PeerID: String] = [:]
 
     /// Counts what was read that routes follow from, and what a node publishes beside: both are worked out
     /// again only when it has changed.
@@ -67,10 +72,9 @@ package struct LedgerBoard: Sendable {
             {
                 return .register(peer, register)
             }
-            if let peer = LedgerKeys.owner(ofKey: key, kind: "certificate", networkID: networkID),
-                let certificate = reader.certificate(from: entry.value.string)
-            {
-                return .certificate(peer, certificate)
+            if let peer = LedgerKeys.owner(ofKey: key, kind: "certificate", networkID: networkID) {
+                certificates[peer] = entry.value.string
+                return .certificate(peer)
             }
             return .none
         case LedgerText.kairosNode:
@@ -87,6 +91,15 @@ package struct LedgerBoard: Sendable {
         default:
             return .none
         }
+    }
+
+    /// The certificate that `peer` holds, checked, if it is `trusted` or `localPeer` itself may have signed it; else
+    /// nil.
+    package func certificate(of peer: PeerID, isTrusted: Bool, localPeer: PeerID) -> DecreeCertificate? {
+        guard let text = certificates[peer], isTrusted || text.contains(localPeer.description) else {
+            return nil
+        }
+        return reader.certificate(from: text)
     }
 
     private static func heartbeat(_ value: String) -> UnixTime? {

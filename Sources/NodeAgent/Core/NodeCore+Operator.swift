@@ -8,6 +8,7 @@ extension NodeCore {
         case leave
         case forget(PeerID)
         case refound
+        case recover
     }
 
     /// What the word is to the core, now.
@@ -16,6 +17,7 @@ extension NodeCore {
         case .leave: .leave
         case .forget(let peer): .forget([peer])
         case .refound: .refound(epoch: election.decree?.epoch ?? 0)
+        case .recover: .recover
         }
     }
 
@@ -36,7 +38,20 @@ extension NodeCore {
                 remedy: "say it on a node that is")
         }
         switch word {
-        case .refound:
+        case .recover:
+            guard election.electorsHere < election.electorate.needed else {
+                return OperatorRefusal(
+                    .busy, what: "most of the voters are here, so nothing has to be recovered",
+                    remedy: "for a node that is gone for good say `kairos-agent p2p forget NODE`")
+            }
+            return nil
+        case .refound, .forget:
+            if let refusal = refusalWithoutVote { return refusal }
+        case .leave:
+            break
+        }
+        switch word {
+        case .refound, .recover:
             return nil
         case .leave where !decree.isRunning, .forget where !decree.isRunning:
             return OperatorRefusal(
@@ -56,7 +71,7 @@ extension NodeCore {
                     remedy: "wait until `kairos-agent p2p status` shows K3s as active, then repeat")
             }
             guard decree.forgetting([localPeer]) != nil else { return Self.lastServer }
-            return election.mayLeave
+            return election.mayLeave(localPeer)
                 ? nil
                 : OperatorRefusal(
                     .busy,
@@ -89,6 +104,18 @@ extension NodeCore {
         )
     }
 
+    /// An acceptor signs only what it has reason for itself, and only voters are acceptors.
+    private var refusalWithoutVote: OperatorRefusal? {
+        guard !election.isElector else { return nil }
+        let names = (election.electorate.named ?? []).map(name(of:))
+        return OperatorRefusal(
+            .busy, what: "this node has no vote, so its word would change nothing",
+            remedy: "say it on a node that has: \(names.joined(separator: ", "))")
+    }
+
+    /// What an operator knows `peer` by.
+    func name(of peer: PeerID) -> String { election.card(of: peer)?.name ?? peer.description }
+
     /// How the word stands; nil when it was not given.
     func standing(of word: OperatorWord) -> OperatorOutcome? {
         guard let decree = election.decree else { return nil }
@@ -97,24 +124,44 @@ extension NodeCore {
             guard election.isLeaving else { return nil }
             return decree.isForgotten(localPeer)
                 ? .done("this node has left the cluster; its K3s is stopped and its data are set aside")
-                : wait
+                : wait(for: election.acknowledgers)
         case .forget(let peer):
             guard given.contains(word) else { return nil }
-            return decree.isForgotten(peer) ? .done("the node is forgotten, and what it held is free") : wait
+            return decree.isForgotten(peer)
+                ? .done("the node is forgotten, and what it held is free")
+                : wait(for: election.acknowledgers)
         case .refound:
             guard let epoch = operatorRefounds else { return nil }
             return decree.epoch > epoch
-                ? .done("epoch \(decree.epoch) of the cluster is founded by \(decree.founder.uuid)") : wait
+                ? .done("epoch \(decree.epoch) of the cluster is founded by \(decree.founder.uuid)")
+                : wait(for: election.givingUp)
+        case .recover:
+            guard let number = operatorRecovers else { return nil }
+            if decree.number > number {
+                let names = decree.voters.map(name(of:))
+                return .done("the voters are \(names.joined(separator: ", "))")
+            }
+            return recoveryWait
         }
     }
 
-    private var wait: OperatorOutcome {
-        let acknowledged = election.acknowledgers
-        let names = election.members.mapValues(\.name)
+    private var recoveryWait: OperatorOutcome {
+        let missing = election.recoveryMissing
+        let names = election.presentMembers.mapValues(\.name)
         return .waitingForQuorum(
             QuorumWait(
-                needed: election.scope.quorum,
-                acknowledged: names.filter { acknowledged.contains($0.key) }.values.sorted(),
-                missing: names.filter { !acknowledged.contains($0.key) }.values.sorted()))
+                needed: names.count,
+                acknowledged: names.filter { !missing.contains($0.key) }.values.sorted(),
+                missing: names.filter { missing.contains($0.key) }.values.sorted()))
+    }
+
+    private func wait(for acknowledged: Set<PeerID>) -> OperatorOutcome {
+        let voters = election.electorate.named ?? []
+        let names = voters.map { (peer: $0, name: name(of: $0)) }
+        return .waitingForQuorum(
+            QuorumWait(
+                needed: election.electorate.needed,
+                acknowledged: names.filter { acknowledged.contains($0.peer) }.map(\.name).sorted(),
+                missing: names.filter { !acknowledged.contains($0.peer) }.map(\.name).sorted()))
     }
 }

@@ -5,7 +5,7 @@ extension NodeCore {
     /// What of the cloud-config may change while the node runs, as far as its decisions depend on it.
     package struct LiveSettings: Hashable, Sendable {
         package var forcedRole: ForcedRole?
-        /// `p2p.minimum_nodes`. It is only ever raised, and by a decree.
+        /// `p2p.minimum_nodes`: counts for the founding alone, which a restart of the agent takes it up for.
         package var quorum: Int
         package var highAvailability: Bool
         package var additionalServers: Int
@@ -34,11 +34,6 @@ extension NodeCore {
         configuration.additionalServers = settings.additionalServers
         configuration.replacesServersAfter = settings.replacesServersAfter
         configuration.freesRolesAfter = settings.freesRolesAfter
-        if election.decree != nil {
-            configuration.scope = ElectionScope(
-                network: configuration.scope.network, quorum: settings.quorum)
-        }
-        electionStep(
-            .settings(forcedRole: settings.forcedRole, quorum: settings.quorum), at: now, &effects)
+        electionStep(.settings(forcedRole: settings.forcedRole), at: now, &effects)
     }
 }

@@ -44,13 +44,13 @@ extension NodeCore {
                 .init(
                     step: .role, what: "a server that stays to take this one out of etcd",
                     remedy: "keep this node running: without it the others may not have a majority"))
-        case .forgotten(let certificate):
+        case .forgotten:
             obstacles.append(
                 .init(
                     step: .role,
                     what: election.hasLeft
                         ? "nothing: this node has left the cluster"
-                        : "\(certificate.decree.quorum) nodes to take this node back: it was taken for gone",
+                        : "the voters to take this node back: it was taken for gone",
                     remedy: election.hasLeft
                         ? "to join again, remove /usr/local/.kairos/p2p and restart the agent" : nil))
         case .role(_, let certificate):
@@ -75,21 +75,17 @@ extension NodeCore {
     /// Contradictions that do not stop anything but that an operator should know of.
     package var warnings: [String] {
         var warnings: [String] = []
-        let members = election.members.count
-        let quorum = election.scope.quorum
-        if configuration.runsK3s, quorum > 1 || members > 1,
+        let members = election.metMembers.count
+        let quorum = configuration.scope.quorum
+        if configuration.runsK3s, election.decree == nil, quorum > 1 || members > 1,
             Coordination.RolePlan.quorumsMayMiss(quorum: quorum, members: members)
         {
             warnings.append(
-                "p2p.minimum_nodes is \(quorum) for \(members) nodes: should they ever be cut in two"
-                    + " both halves could elect a server; set it to \(members / 2 + 1) or more"
+                "p2p.minimum_nodes is \(quorum) for \(members) nodes: should they be cut in two before the cluster"
+                    + " is founded, both halves could found one; set it to \(members / 2 + 1) or more until then"
             )
         }
-        if let decree = election.decree, configuration.scope.quorum < decree.quorum {
-            warnings.append(
-                "p2p.minimum_nodes is \(configuration.scope.quorum), but the cluster decides by \(decree.quorum) nodes:"
-                    + " it is raised by a decree and never lowered; set it to \(decree.quorum) everywhere")
-        }
+        if let warning = votersWarning { warnings.append(warning) }
         for (peer, scope) in election.membersOfOtherScopes where scope.quorum != configuration.scope.quorum {
             warnings.append(
                 "\(peer) has p2p.minimum_nodes \(scope.quorum), this node \(configuration.scope.quorum):"
@@ -97,9 +93,22 @@ extension NodeCore {
         }
         for (peer, decree) in election.rivalDecrees.sorted(by: { $0.key < $1.key }).prefix(8) {
             warnings.append(
-                "\(peer) belongs to another cluster of this network, founded by \(decree.founder.uuid):"
-                    + " set it up anew, or give the two networks different tokens")
+                "\(peer) holds revision \(decree.number) of a cluster founded by \(decree.founder.uuid), which the"
+                    + " voters that this node knows have not accepted: set it up anew; where the voters were lost"
+                    + " and recovered without this node, say `kairos-agent p2p recover --i-know` here")
         }
         return warnings
+    }
+
+    /// What an operator must know of the voters: nothing that is decided changes while most of them are away.
+    private var votersWarning: String? {
+        guard configuration.runsK3s, election.decree != nil, case .voters(let voters) = election.electorate,
+            election.electorsHere < election.electorate.needed
+        else { return nil }
+        let away = voters.filter { $0 != localPeer && !connected.contains($0) }.map(name(of:))
+        return
+            "\(away.count) of the \(voters.count) voters are away (\(away.joined(separator: ", "))): K3s goes on,"
+            + " but no server or member changes until most are back; if they are gone for good say"
+            + " `kairos-agent p2p recover --i-know` on each node that stays"
     }
 }

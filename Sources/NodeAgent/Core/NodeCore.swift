@@ -111,6 +111,8 @@ package struct NodeCore: Sendable {
         case refound(epoch: UInt64)
         /// An operator's word: this node leaves the cluster.
         case leave
+        /// An operator's word: the voters are lost for good, and the nodes on which it is said go on without.
+        case recover
         case tick
     }
 
@@ -186,6 +188,8 @@ package struct NodeCore: Sendable {
     /// The nodes that an operator has named here, bounded, so that their standing can be asked for.
     private(set) var given: Set<OperatorWord> = []
     private(set) var operatorRefounds: UInt64?
+    /// The number of the decree that was the newest when an operator said that the voters are lost.
+    private(set) var operatorRecovers: UInt64?
     private static let mostGiven = 1024
     private var lastWishes = ElectionWishes()
     var absences = AbsenceLog()
@@ -251,12 +255,14 @@ package struct NodeCore: Sendable {
         case .refused(let claim):
             claimStep(.refused(claim), at: now, &effects)
         case .members(let connected, let roomAnswered):
+            let arrived = connected.subtracting(self.connected)
             self.connected = connected
             self.roomAnswered = roomAnswered
             _ = presence.update(connected, at: now)
             claimStep(.room(answered: roomAnswered), at: now, &effects)
             lookAtMachines(at: moment, &effects)
             electionStep(.present(connected), at: now, &effects)
+            for peer in arrived { readCertificate(of: peer, at: now, &effects) }
         case .stockPeers(let present):
             stockPeersPresent = present
         case .electionPersisted(let number):
@@ -294,6 +300,9 @@ package struct NodeCore: Sendable {
             operatorRefounds = epoch
         case .leave:
             electionStep(.leave, at: now, &effects)
+        case .recover:
+            operatorRecovers = election.decree?.number
+            electionStep(.recover, at: now, &effects)
         case .tick:
             if let due = lookAgainAt, now >= due { lookAtMachines(at: moment, &effects) }
             claimStep(.tick, at: now, &effects)
@@ -323,11 +332,22 @@ package struct NodeCore: Sendable {
                 // K3s, which joins again as another member (contract/k3s.md §11.2).
                 if register.hasLeft { removed.remove(peer) }
                 electionStep(.register(peer, register), at: moment.instant, &effects)
-            case .certificate(let peer, let certificate):
-                electionStep(.certificate(certificate, holder: peer), at: moment.instant, &effects)
+            case .certificate(let peer):
+                readCertificate(of: peer, at: moment.instant, &effects)
             }
         }
         if machinesChanged { lookAtMachines(at: moment, &effects) }
+    }
+
+    private mutating func readCertificate(of peer: PeerID, at now: Instant, _ effects: inout [Effect]) {
+        // Who is here, and whom the members have named: those may have told of a decision before they went.
+        let isNamed = election.decree.map { $0.isVoter(peer) || $0.isServer(peer) } ?? false
+        guard configuration.runsK3s,
+            let certificate = board.certificate(
+                of: peer, isTrusted: connected.contains(peer) || isNamed || peer == localPeer,
+                localPeer: localPeer)
+        else { return }
+        electionStep(.certificate(certificate, holder: peer), at: now, &effects)
     }
 
     /// Has the claim compare the addresses with who is here.

@@ -19,11 +19,13 @@ struct NodeOperator: OperatorCommands {
     }
 
     func resetCluster() async -> OperatorOutcome { await give(.refound) }
+    func recover() async -> OperatorOutcome { await give(.recover) }
 
     func standing(of question: OperatorQuestion) async -> OperatorOutcome? {
         switch question {
         case .leave: try? await node.standing(of: .leave).get()
         case .resetCluster: try? await node.standing(of: .refound).get()
+        case .recover: try? await node.standing(of: .recover).get()
         case .forget(let known):
             if let word = word(for: known) { try? await node.standing(of: word).get() } else { nil }
         }

@@ -172,5 +172,6 @@ struct Standalone: Sendable, StatusSource, LedgerSource, OperatorCommands {
     func leave() async -> OperatorOutcome { Self.refusal }
     func forget(_ node: KnownNode) async -> OperatorOutcome { Self.refusal }
     func resetCluster() async -> OperatorOutcome { Self.refusal }
+    func recover() async -> OperatorOutcome { Self.refusal }
     func standing(of question: OperatorQuestion) async -> OperatorOutcome? { Self.refusal }
 }

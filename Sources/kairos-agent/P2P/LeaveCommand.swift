@@ -59,7 +59,8 @@ struct ResetClusterCommand: AsyncParsableCommand {
         discussion: """
             This is for a cluster whose servers are all lost. Every node stops its K3s and sets its data aside, \
             never deleted; then a new founder is elected, and everybody joins it. Workloads start anew. It takes \
-            effect once a quorum (p2p.minimum_nodes) has acknowledged it.
+            effect once a majority of the voters has acknowledged it: say it on each of them, or on one, if none \
+            of them has seen a server for ten minutes.
 
             \(OperatorOptions.exitCodes)
             """)

@@ -6,7 +6,7 @@ struct P2PCommand: ParsableCommand {
         commandName: "p2p", abstract: "The mesh: its state, its token, its configuration, its members.",
         subcommands: [
             StatusCommand.self, TokenCommand.self, ConfigCommand.self, LeaveCommand.self, ForgetCommand.self,
-            ResetClusterCommand.self, KubeconfigCommand.self,
+            ResetClusterCommand.self, RecoverCommand.self, KubeconfigCommand.self,
         ])
 }
 
