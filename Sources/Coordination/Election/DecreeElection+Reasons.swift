@@ -7,8 +7,14 @@ extension DecreeElection {
     /// answer that is lost: it costs time and nothing else.
     func hasReason(for decree: Decree, of proposer: PeerID, at now: Instant) -> Bool {
         guard let previous = state.certificate?.decree else {
-            // Nobody that this node has not met founds or gets a vote.
+            // Nobody that this node has not met founds or gets a vote, unless it may have been decided already.
             return (decree.voters + [decree.founder.peer]).allSatisfy { $0 == localPeer || met.contains($0) }
+                || state.accepted?.decree == decree
+                || votes.contains { vote in
+                    vote.value.accepted.map {
+                        $0.acceptor == vote.key && $0.decree == decree && $0.isValid(in: network, among: electorate)
+                    } ?? false
+                }
         }
         guard mayName(decree, after: previous, at: now) else { return false }
         if state.recovers { return previous.naming(voters: decree.voters) == decree }
@@ -71,7 +77,7 @@ extension DecreeElection {
         if state.recovers { return decree.voters.allSatisfy { recovering.contains($0) } }
         guard
             added.allSatisfy({ servers.contains($0) || $0 == localPeer || isSettled($0, at: now) }),
-            removed.allSatisfy({ !servers.contains($0) || decree.servers.count > Voters.most })
+            removed.isDisjoint(with: servers) || servers.isSuperset(of: decree.voters)
         else { return false }
         let withCause = removed.filter { decree.isForgotten($0) || isLongAway($0, at: now) }
         // Whose vote goes without a cause makes room for a server, or keeps the number odd after others are gone.

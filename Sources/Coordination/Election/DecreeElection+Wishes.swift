@@ -169,6 +169,7 @@ extension DecreeElection {
             }
         } else {
             start = wished.since
+            if state.recovers { start = max(start, presenceChanged + timing.recoverySettle) }
         }
         start = start + timing.stagger * min(rank, 8)
         if let lastHeard { start = max(start, lastHeard + timing.attempt + timing.stagger * min(rank, 8)) }

@@ -74,6 +74,9 @@ package struct DecreeElection: Sendable {
         /// How long none of a running cluster's servers may have been seen before this node accepts another
         /// founding, which an operator has to have asked for all the same.
         package var serverPatience: Duration = .seconds(10 * 60)
+        /// For how long the same nodes must have been here before they go on without lost voters: one that has just
+        /// started sees nobody yet, and would go on alone.
+        package var recoverySettle: Duration = .seconds(15)
         /// How long a node whose disk may have lost its votes looks for others before it founds alone.
         package var amnesiacLookAround: Duration = .seconds(5 * 60)
         /// How long such a node does not vote on a founding.
