@@ -61,6 +61,11 @@ extension World {
     private mutating func recoverVoters(of decree: Decree) {
         let left = machines.indices.filter { !machines[$0].isGone && decree.isVoter(machines[$0].peer) }
         guard Set(left.map { machines[$0].peer }).count * 2 < decree.voters.count else { return }
+        // What only the lost ones knew is given up with them.
+        for number in decrees.keys where number > decree.number { decrees[number] = nil }
+        for epoch in founders.keys where epoch > decree.epoch { founders[epoch] = nil }
+        if !decree.isRunning { givenUp.insert(decree.epoch) }
+        givenUp.formUnion(runningEpochs.filter { $0 > decree.epoch })
         for index in machines.indices
         where !machines[index].isGone && machines[index].agent?.core.accepts(.recover) == true {
             recoveryWords.insert(machines[index].peer)

@@ -64,7 +64,7 @@ extension DecreeElection {
 
     /// Whether the accept that a register tells of is its owner's. After a loss of voters, among whom it was given is
     /// not told with it.
-    private func isAuthentic(_ accept: SignedAccept) -> Bool {
+    func isAuthentic(_ accept: SignedAccept) -> Bool {
         state.recovers || accept.isValid(in: network, among: electorate)
     }
 

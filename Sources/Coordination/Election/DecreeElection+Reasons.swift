@@ -3,23 +3,18 @@ internal import Timing
 
 // What this node accepts: a member that lies, or is mistaken, moves nobody who does not see the same.
 extension DecreeElection {
-    /// Whether this node itself sees a reason for `decree`, which follows from the newest one. A refusal is like an
-    /// answer that is lost: it costs time and nothing else.
+    /// Whether this node itself sees a reason for `decree`, which follows from the newest one, or may take that of
+    /// others for it. A refusal is like an answer that is lost: it costs time and nothing else.
     func hasReason(for decree: Decree, of proposer: PeerID, at now: Instant) -> Bool {
+        if isBacked(decree) { return true }
         guard let previous = state.certificate?.decree else {
-            // Nobody that this node has not met founds or gets a vote, unless it may have been decided already.
+            // Nobody that this node has not met founds or gets a vote.
             return (decree.voters + [decree.founder.peer]).allSatisfy { $0 == localPeer || met.contains($0) }
-                || state.accepted?.decree == decree
-                || votes.contains { vote in
-                    vote.value.accepted.map {
-                        $0.acceptor == vote.key && $0.decree == decree && $0.isValid(in: network, among: electorate)
-                    } ?? false
-                }
         }
         guard mayName(decree, after: previous, at: now) else { return false }
         if state.recovers { return previous.naming(voters: decree.voters) == decree }
         if decree.epoch != previous.epoch {
-            return isHereOrSelf(decree.founder.peer)
+            return (decree.founder.peer == localPeer || met.contains(decree.founder.peer))
                 && (previous.isRunning
                     ? missesFounder : missesFounder || isFoundersWord(decree, in: previous, of: proposer))
         }
@@ -34,6 +29,24 @@ extension DecreeElection {
         }
         let gone = Set(decree.forgotten).subtracting(previous.forgotten)
         return gone.isEmpty || gone.allSatisfy(isGone) && mayForget(gone)
+    }
+
+    /// Whether this node, or so many others that one of them is to be believed, have accepted `decree` before. It may
+    /// have been decided then, so it has to be offered again, and the reason for it may be gone meanwhile.
+    private func isBacked(_ decree: Decree) -> Bool {
+        if state.accepted?.decree == decree { return true }
+        let needed: Int
+        switch electorate {
+        // Of the founding nothing can be ruled out, as nobody knows how many vote.
+        case .members: needed = 1
+        case .voters(let voters): needed = max(2, (voters.count - 1) / 3 + 1)
+        case .recovered: return false
+        }
+        let others = votes { $0.accepted?.decree == decree }
+        return others.count >= needed
+            && others.count {
+                $0.value.accepted?.acceptor == $0.key && $0.value.accepted.map(isAuthentic) ?? false
+            } >= needed
     }
 
     private func isHereOrSelf(_ peer: PeerID) -> Bool { peer == localPeer || present.contains(peer) }

@@ -39,10 +39,10 @@ extension NodeCore {
         }
         switch word {
         case .recover:
-            guard election.electorsHere < election.electorate.needed else {
+            guard election.electorsHere < (election.electorate.named ?? []).count else {
                 return OperatorRefusal(
-                    .busy, what: "most of the voters are here, so nothing has to be recovered",
-                    remedy: "for a node that is gone for good say `kairos-agent p2p forget NODE`")
+                    .busy, what: "all voters are here, so nothing has to be recovered",
+                    remedy: "see `kairos-agent p2p status` for what the nodes are waiting for")
             }
             return nil
         case .refound, .forget:
