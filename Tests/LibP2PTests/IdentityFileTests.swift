@@ -23,10 +23,13 @@ struct IdentityFileTests {
 
     @Test("a missing file is made once, for its owner alone, and read ever after")
     func create() throws {
-        let first = try IdentityFile(path: path).loadOrCreate()
+        let made = try IdentityFile(path: path).loadOrCreate()
+        let first = made.identity
+        #expect(made.isNew)
         #expect(try folder.mode(path) == 0o600)
         #expect(try folder.mode(folder.path + "/p2p") == 0o700)
-        #expect(try IdentityFile(path: path).loadOrCreate().peerID == first.peerID)
+        let again = try IdentityFile(path: path).loadOrCreate()
+        #expect(again.identity.peerID == first.peerID && !again.isNew)
         #expect(!FileManager.default.fileExists(atPath: path + ".new"))
         let content = try Data(contentsOf: URL(fileURLWithPath: path))
         #expect(Array(content) == first.privateKey)
@@ -36,8 +39,26 @@ struct IdentityFileTests {
     @Test("an empty file holds no key, so a new one is made")
     func empty() throws {
         try DurableFile.write([], to: path)
-        let identity = try IdentityFile(path: path).loadOrCreate()
+        let identity = try IdentityFile(path: path).loadOrCreate().identity
         #expect(try IdentityFile(path: path).load()?.peerID == identity.peerID)
+    }
+
+    @Test("a key that is missing or empty where a node has been is refused, and nothing is changed")
+    func lost() throws {
+        for isEmpty in [false, true] {
+            if isEmpty { try DurableFile.write([], to: path) }
+            let error = #expect(throws: IdentityFileError.self) {
+                try IdentityFile(path: path).loadOrCreate { exists in
+                    #expect(exists == isEmpty)
+                    return ["/p2p/election.state"]
+                }
+            }
+            #expect(error == .lost(path: path, isEmpty: isEmpty, besides: ["/p2p/election.state"]))
+            let text = try #require(error).description
+            #expect(text.contains(isEmpty ? "empty" : "missing"))
+            #expect(text.contains("/p2p/election.state") && text.contains("Restore"))
+            #expect(try DurableFile.read(path, maximumLength: 1000) == (isEmpty ? [] : nil))
+        }
     }
 
     @Test("a file that holds something else is reported with a remedy and left alone")
@@ -46,7 +67,7 @@ struct IdentityFileTests {
         try DurableFile.write(torn, to: path)
         let error = #expect(throws: IdentityFileError.self) { try IdentityFile(path: path).loadOrCreate() }
         let text = try #require(error).description
-        #expect(text.contains(path) && text.contains("move it away"))
+        #expect(text.contains(path) && text.contains("Restore"))
         #expect(try DurableFile.read(path, maximumLength: 1000) == torn)
     }
 
@@ -63,7 +84,7 @@ struct IdentityFileTests {
         let identity = Identity.generate()
         try DurableFile.write(identity.privateKey, to: path, mode: 0o644)
         #expect(try folder.mode(path) == 0o644)
-        #expect(try IdentityFile(path: path).loadOrCreate().peerID == identity.peerID)
+        #expect(try IdentityFile(path: path).loadOrCreate().identity.peerID == identity.peerID)
         #expect(try folder.mode(path) == 0o600)
     }
 

@@ -9,7 +9,7 @@ import VPN
 @testable import NodeAgent
 
 /// One node's decisions in a cluster of its own making: what the others say is put into its ledger.
-private struct TestNode {
+struct TestNode {
     let me: Identity
     let ann: Identity
     let bob: Identity
@@ -20,28 +20,32 @@ private struct TestNode {
     /// What the disk says of a lease, at once; it takes its time where this says nothing.
     var lease: (VirtualAddress) -> NodeCore.Input? = { .leaseWritten($0) }
 
-    /// `decree` is on the node's disk: of servers by name, and of forgotten nodes.
+    /// `decree` is on the node's disk: of servers by name, and of forgotten nodes; without servers nothing is.
     init(
         servers: [String], forgotten: [String] = [], additionalServers: Int? = nil, hasLeft: Bool = false,
-        k3s: K3sCondition = K3sCondition(), fixedAddress: VirtualAddress? = nil,
-        addressing: NodeAddressing = .vpn, serverName: String? = nil
+        k3s: K3sCondition = K3sCondition(epoch: 1, hasData: true), fixedAddress: VirtualAddress? = nil,
+        addressing: NodeAddressing = .vpn, serverName: String? = nil, joinToken: String? = "token",
+        configure: (inout NodeCore.Configuration) -> Void = { _ in }
     ) throws {
         me = try Self.identity(1)
         ann = try Self.identity(2)
         bob = try Self.identity(3)
         let people = ["me": me, "ann": ann, "bob": bob]
         let decree = Self.decree(
-            servers.compactMap { people[$0] }, forgotten.compactMap { people[$0]?.peerID })
+            servers.isEmpty ? [ann] : servers.compactMap { people[$0] },
+            forgotten.compactMap { people[$0]?.peerID })
         let state = ElectionState(
             scope: scope, owner: me.peerID, certificate: Self.certificate(decree, by: [ann, bob], in: scope),
             hasLeft: hasLeft)
         let address = try VirtualSubnet(containing: VirtualAddress(rawValue: 0x0A01_0000), prefixLength: 24)
+        var configuration = NodeCore.Configuration(
+            identity: me, uuid: "me-uuid", name: "me", networkID: "kairos", scope: scope, forcedRole: nil,
+            highAvailability: additionalServers != nil, additionalServers: additionalServers ?? 0,
+            apiAddress: addressing.hasVPN ? address.standardAPIAddress : nil, addressing: addressing,
+            serverName: serverName, fixedToken: nil, runsK3s: true)
+        configure(&configuration)
         core = NodeCore(
-            configuration: .init(
-                identity: me, uuid: "me-uuid", name: "me", networkID: "kairos", scope: scope, forcedRole: nil,
-                highAvailability: additionalServers != nil, additionalServers: additionalServers ?? 0,
-                apiAddress: addressing.hasVPN ? address.standardAPIAddress : nil, addressing: addressing,
-                serverName: serverName, fixedToken: nil, runsK3s: true),
+            configuration: configuration,
             claim: try AddressClaim(
                 configuration: .init(
                     subnet: address, fixedAddress: fixedAddress, minimumNodes: fixedAddress == nil ? 1 : 2),
@@ -52,8 +56,8 @@ private struct TestNode {
                 configuration: .init(
                     scope: scope, identity: me, card: MemberCard(uuid: "me-uuid", name: "me", forcedRole: nil)
                 ),
-                restored: state, random: SeededGenerator(seed: 1), at: .zero),
-            joinToken: "token", k3s: k3s)
+                restored: servers.isEmpty ? nil : state, random: SeededGenerator(seed: 1), at: .zero),
+            joinToken: joinToken, k3s: k3s)
     }
 
     private static func identity(_ number: UInt8) throws -> Identity {

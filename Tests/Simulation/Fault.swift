@@ -41,6 +41,8 @@ package struct Fault: Hashable, Sendable, CustomStringConvertible {
         case illAPI(Int, lasting: Duration)
         /// The machine loses power, and K3s' data with it.
         case datastoreLost(Int, outage: Duration)
+        /// The machine loses power, and K3s' data with their record, or more.
+        case diskLost(Int, Loss, outage: Duration)
         /// The machine is switched off for good.
         case death(Int)
         /// An operator says something on a machine.
@@ -49,6 +51,15 @@ package struct Fault: Hashable, Sendable, CustomStringConvertible {
         case newArguments
         /// The same: so many servers besides the founder.
         case moreServers(Int)
+    }
+
+    /// What a disk loses.
+    package enum Loss: Hashable, Sendable, CaseIterable {
+        /// K3s' data and what says whose they are.
+        case k3s
+        case allButKey
+        /// It goes back to an image from before the founding.
+        case sinceFounding
     }
 
     /// What a member that lies says.
@@ -82,7 +93,8 @@ package struct Fault: Hashable, Sendable, CustomStringConvertible {
         case .powerCutAtStep(_, _, let outage): at + Self.longestWaitForStep + outage
         case .partition(_, let time), .oneWay(_, let time), .loss(_, let time), .duplication(_, let time),
             .delay(_, let time), .fullDisk(_, let time), .slow(_, _, let time), .clone(_, let time),
-            .freeze(_, let time), .illAPI(_, let time), .datastoreLost(_, let time):
+            .freeze(_, let time), .illAPI(_, let time), .datastoreLost(_, let time),
+            .diskLost(_, _, let time):
             at + time
         case .flapping(_, let period, let times): at + period * times * 2
         case .clockJump, .reimage, .lie, .death, .word: at
@@ -114,6 +126,7 @@ package struct Fault: Hashable, Sendable, CustomStringConvertible {
         case .freeze: "agent stands still"
         case .illAPI: "ill API server"
         case .datastoreLost: "K3s' data lost"
+        case .diskLost(_, let loss, _): "disk lost: \(loss)"
         case .death: "machine gone for good"
         case .word(.leave, _): "word: leave"
         case .word(.forget, _): "word: forget"
@@ -142,7 +155,7 @@ package struct Fault: Hashable, Sendable, CustomStringConvertible {
             case .slow(let machine, let lag, let time): "n\(machine), by \(lag), for \(time)"
             case .reimage(let machine), .death(let machine): "n\(machine)"
             case .freeze(let machine, let time), .illAPI(let machine, let time),
-                .datastoreLost(let machine, let time):
+                .datastoreLost(let machine, let time), .diskLost(let machine, _, let time):
                 "n\(machine), for \(time)"
             case .word(.forget(let other), let machine): "n\(other), on n\(machine)"
             case .word(_, let machine): "on n\(machine)"

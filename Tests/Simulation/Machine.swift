@@ -79,6 +79,8 @@ final class Machine {
     /// Of which machine this one is a copy.
     var copyOf: Int?
     var disk = Disk()
+    /// Whether an agent has ever run on this disk.
+    var hasBooted = false
     var agent: Agent?
     var k3s: ModelledK3s
     /// `p2p.auto.ha.master_nodes` of its cloud-config; nil where `p2p.auto.ha` is off.

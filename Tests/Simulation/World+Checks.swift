@@ -111,7 +111,8 @@ extension World {
         let isAsDecreed =
             switch assignment.role {
             case .founder: serves && decree.founder.peer == peer
-            case .server: serves && decree.founder.peer != peer
+            // A founder whose data are gone joins the others as one.
+            case .server: serves && (decree.founder.peer != peer || decree.isRunning)
             case .agent: !serves
             }
         if !isAsDecreed || decree.isForgotten(peer) || assignment.epoch != decree.epoch {

@@ -69,6 +69,10 @@ extension World {
             cutPower(index, outage: outage)
             machines[index].k3s.datastore = nil
             machines[index].k3s.isTakenOut = false
+        case .diskLost(let index, let loss, let outage):
+            guard has(index), machines[index].agent != nil else { return }
+            cutPower(index, outage: outage)
+            lose(loss, of: index)
         case .death(let index):
             guard has(index) else { return }
             stopAgent(index)
@@ -108,7 +112,8 @@ extension World {
             machines[copy].k3s.powerDown()
         case .illAPI(let index, _): machines[index].hasIllAPI = false
         case .freeze(let index, _): note("n\(index) goes on")
-        case .powerCut, .kill, .clockJump, .reimage, .lie, .datastoreLost, .death, .word, .newArguments,
+        case .powerCut, .kill, .clockJump, .reimage, .lie, .datastoreLost, .diskLost, .death, .word,
+            .newArguments,
             .moreServers:
             break
         }
@@ -132,6 +137,24 @@ extension World {
             topologyChanged()
         }
         if left > 0 { schedule(.flap(number, closed: !closed, left: left - 1), after: period) }
+    }
+
+    private func lose(_ loss: Fault.Loss, of index: Int) {
+        machines[index].k3s.datastore = nil
+        machines[index].k3s.isTakenOut = false
+        machines[index].k3s.files[machines[index].k3s.node.layout.clusterRecord] = nil
+        switch loss {
+        case .k3s: break
+        case .allButKey:
+            machines[index].disk = Machine.Disk()
+            machines[index].k3s.files = [:]
+        case .sinceFounding:
+            machines[index].disk = Machine.Disk(
+                election: ElectionState(
+                    scope: ElectionScope(network: "sim", quorum: scenario.quorum),
+                    owner: machines[index].peer))
+            machines[index].k3s.files = [:]
+        }
     }
 
     // MARK: machines that come anew
@@ -167,6 +190,7 @@ extension World {
             fixedAddress: original.fixedAddress, clockOffset: original.clockOffset)
         copy.copyOf = number
         copy.disk = original.disk
+        copy.hasBooted = original.hasBooted
         copy.isFaithless = true
         machines.append(copy)
         schedule(.boot(machines.count - 1, life: 0), after: .milliseconds(300))

@@ -70,14 +70,14 @@ extension World {
     /// What the agent reads of K3s before it looks at it, as it starts.
     func knownCondition(_ index: Int) -> K3sCondition {
         let k3s = machines[index].k3s
-        guard let record = k3s.files[k3s.node.layout.clusterRecord].flatMap({ ClusterRecord($0) }) else {
-            return K3sCondition()
+        if sabotage == .datastoreForgotten, let decree = machines[index].disk.election?.certificate?.decree {
+            return K3sCondition(epoch: decree.epoch, hasData: true)
         }
-        let isEtcd = k3s.datastore.map { clusters[$0].isEtcd } ?? false
+        let text = k3s.files[k3s.node.layout.clusterRecord]
         return K3sCondition(
-            epoch: record.epoch, hasData: record.role == .server && k3s.datastore != nil,
-            isMember: record.role == .server && isEtcd && !k3s.isTakenOut,
-            token: k3s.datastore.map { clusters[$0].pinned($0) })
+            found: text.map { ClusterRecord($0).map { .known($0) } ?? .unreadable } ?? .missing,
+            datastore: k3s.datastore.map { clusters[$0].isEtcd ? .etcd : .sqlite },
+            isTakenOut: k3s.isTakenOut, token: k3s.datastore.map { clusters[$0].pinned($0) })
     }
 
     mutating func lookAtK3s(_ index: Int) {

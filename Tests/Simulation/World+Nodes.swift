@@ -21,6 +21,12 @@ extension World {
             fixedAddress = VirtualAddress(
                 rawValue: scenario.subnet.standardAPIAddress.rawValue + 100 + UInt32(index))
         }
+        // The first run begins a state, so that it can be missed later.
+        let isForgetful = machine.disk.election == nil && machine.hasBooted
+        if machine.disk.election == nil, !machine.hasBooted {
+            machine.disk.election = ElectionState(scope: scope, owner: machine.peer)
+        }
+        machine.hasBooted = true
         // The file is text: what comes back from the disk has been through its codec.
         let election = machine.disk.election.flatMap { ElectionCodec.state(from: ElectionCodec.encode($0)) }
         if election != machine.disk.election {
@@ -37,17 +43,19 @@ extension World {
             let founding = DecreeElection(
                 configuration: .init(scope: scope, identity: machine.identity, card: card),
                 restored: election, random: SeededGenerator(seed: random.next()), at: now)
+            var configuration = NodeCore.Configuration(
+                identity: machine.identity, uuid: card.uuid, name: machine.name, networkID: "kairos",
+                scope: scope, forcedRole: machine.forced,
+                highAvailability: machine.additionalServers != nil,
+                additionalServers: machine.additionalServers.map {
+                    sabotage == .oneServerMore ? $0 + 1 : $0
+                } ?? 0,
+                replacesServersAfter: scenario.replacesServersAfter,
+                freesRolesAfter: scenario.freesRolesAfter,
+                apiAddress: scenario.subnet.standardAPIAddress, fixedToken: nil, runsK3s: true)
+            configuration.hasForgotten = isForgetful
             let core = NodeCore(
-                configuration: .init(
-                    identity: machine.identity, uuid: card.uuid, name: machine.name, networkID: "kairos",
-                    scope: scope, forcedRole: machine.forced,
-                    highAvailability: machine.additionalServers != nil,
-                    additionalServers: machine.additionalServers.map {
-                        sabotage == .oneServerMore ? $0 + 1 : $0
-                    } ?? 0,
-                    replacesServersAfter: scenario.replacesServersAfter,
-                    freesRolesAfter: scenario.freesRolesAfter,
-                    apiAddress: scenario.subnet.standardAPIAddress, fixedToken: nil, runsK3s: true),
+                configuration: configuration,
                 claim: claim, election: founding, joinToken: machine.disk.token,
                 k3s: knownCondition(index), reader: reader)
             let replication = Replication(
@@ -179,6 +187,7 @@ extension World {
             let server = machines[index].k3s.datastore.map { clusters[$0].token }
             let digits = String(random.next(), radix: 16)
             write(.token(machines[index].disk.token ?? server ?? "token-\(index)-\(digits)"), to: index)
+        case .keepJoinToken(let token): write(.token(token), to: index)
         case .assign(let assignment): assign(assignment, to: index)
         case .decreed(let certificate): checkActedOn(certificate, by: index)
         case .leaveCluster(let epoch): leaveCluster(index, epoch: epoch)

@@ -58,6 +58,22 @@ package struct ClusterToken: Hashable, Sendable, CustomStringConvertible, Custom
         return full ? .full : .password
     }
 
+    /// Whether `text` can be a token: printable ASCII without white space, 1024 bytes at most.
+    package static func isSecret(_ text: String) -> Bool {
+        !text.isEmpty && text.utf8.count <= 1024 && text.utf8.allSatisfy { $0 > 0x20 && $0 < 0x7F }
+    }
+
+    /// The password in `text`, which is one or has the full form `K10<CA hash>::<user>:<password>`: what the
+    /// first server is started with. Nil when there is none.
+    package static func password(in text: String) -> String? {
+        guard text.hasPrefix("K10") else { return isSecret(text) ? text : nil }
+        guard let start = separator(in: Substring(text)) else { return nil }
+        let credentials = text[start...]
+        guard let colon = credentials.firstIndex(of: ":") else { return nil }
+        let password = String(credentials[credentials.index(after: colon)...])
+        return isSecret(password) ? password : nil
+    }
+
     /// - Throws: `K3sConfigurationError.tokenUnfitForFounding` unless the first server takes it: there
     ///   is no CA yet with which to compare a full token.
     package func checkFounding() throws(K3sConfigurationError) {

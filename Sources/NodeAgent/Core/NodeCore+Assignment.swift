@@ -62,7 +62,8 @@ extension NodeCore {
     /// Whether this node's K3s takes part as a server that others can join.
     var serves: Bool {
         guard case .role(let role, let certificate) = plan, role != .agent, let assignment,
-            assignment.role == role, k3s.epoch == certificate.decree.epoch
+            assignment.role == role || role == .founder && assignment.role == .server,
+            k3s.epoch == certificate.decree.epoch
         else { return false }
         return k3s.isServer && k3s.isReady && k3s.isVoter != false
     }
@@ -79,17 +80,11 @@ extension NodeCore {
             .filter { !decree.isServer($0) }.prefix(open).contains(localPeer)
     }
 
-    /// Whether the founder's K3s may start: it has the cluster's data, or was asked to found it a moment ago. One
-    /// that was away in between may have been given up for another, and would found a second cluster before it
-    /// hears of that; so it has the members decide again.
-    func mayFound(_ decree: Decree) -> Bool {
-        decree.isRunning || election.foundsFreshly || k3s.hasData == true && k3s.epoch == decree.epoch
-    }
-
     private var nextAssignment: K3sAssignment? {
         guard configuration.runsK3s, let (address, hostInterface) = kubernetesAddress,
-            case .role(let role, let certificate) = plan
+            case .role(var role, let certificate) = plan
         else { return nil }
+        if role == .founder, rejoins(certificate.decree) { role = .server }
         let token: String
         var joinURL: String?
         let facts = serverFacts

@@ -24,6 +24,7 @@ extension NodeCore {
             }
         }
         guard configuration.runsK3s else { return obstacles }
+        if let obstacle = forgottenObstacle { return obstacles + [obstacle] }
         if let obstacle = election.obstacle {
             obstacles.append(.init(step: .election, what: obstacle.what, remedy: obstacle.remedy))
             return obstacles
@@ -33,10 +34,8 @@ extension NodeCore {
             break
         case .contradiction(let what, let remedy):
             obstacles.append(.init(step: .role, what: "a role: \(what)", remedy: remedy))
-        case .role(.founder, _):
-            if joinToken == nil {
-                obstacles.append(.init(step: .join, what: "the join token to be written to disk"))
-            }
+        case .role(.founder, let certificate):
+            if let obstacle = founderObstacle(certificate.decree) { obstacles.append(obstacle) }
         case .willServe:
             obstacles.append(.init(step: .role, what: "its turn to join as a server: one joins at a time"))
         case .forgotten where isDeparting:

@@ -45,6 +45,11 @@ package struct NodeCore: Sendable {
         package let fixedToken: String?
         /// Whether the administrator's kubeconfig is in the ledger, for stock tools (`p2p.publish_kubeconfig`).
         package let publishesKubeconfig: Bool
+        /// Whether K3s keeps the cluster in a database of the user's, outside of the node.
+        package var keepsDataElsewhere = false
+        /// Whether this node may have forgotten its votes: it has a key from an earlier run, and nothing of the
+        /// election.
+        package var hasForgotten = false
         /// Coordinate and configure K3s at all; false when nothing in the cloud-config asks for it.
         package let runsK3s: Bool
 
@@ -140,6 +145,8 @@ package struct NodeCore: Sendable {
         case routes([VirtualAddress: PeerID])
         /// Make a join token, put it on disk, and answer with `.joinToken` or `.joinTokenFailed`.
         case makeJoinToken
+        /// Put the token of the running cluster on disk, and answer so, too.
+        case keepJoinToken(String)
         /// Configure and run K3s so; nil means leave it as it is until more is known.
         case assign(K3sAssignment)
         /// Stop K3s: this node has no part in the cluster of `epoch`.
@@ -192,6 +199,8 @@ package struct NodeCore: Sendable {
     private(set) var operatorRecovers: UInt64?
     private static let mostGiven = 1024
     private var lastWishes = ElectionWishes()
+    /// Whether the election was told that this node may vote.
+    private var votes = true
     var absences = AbsenceLog()
     /// Since when this node has waited to be asked to serve, and for how long it does before it starts as
     /// an agent: the server before it may never get ready.
@@ -243,6 +252,7 @@ package struct NodeCore: Sendable {
     package mutating func receive(_ input: Input, at moment: Moment) -> [Effect] {
         var effects: [Effect] = []
         let now = moment.instant
+        tellWhetherItVotes(at: now, &effects)
         switch input {
         case .start:
             settlesAt = now + Self.settlingTime
@@ -289,6 +299,7 @@ package struct NodeCore: Sendable {
                 k3s.isMember = condition.isMember ?? former.isMember
                 k3s.hasData = condition.hasData ?? former.hasData
             }
+            k3s.hasUnrecordedData = former.hasUnrecordedData && k3s.hasData != true
         case .nodeRemoved(let peer):
             removed.insert(peer)
         case .settings(let settings):
@@ -428,9 +439,17 @@ package struct NodeCore: Sendable {
         }
     }
 
+    /// Tells the election whether this node may vote, where that is news.
+    private mutating func tellWhetherItVotes(at now: Instant, _ effects: inout [Effect]) {
+        guard votes != mayVote else { return }
+        votes = mayVote
+        electionStep(.mayVote(votes), at: now, &effects)
+    }
+
     // MARK: what follows from the parts
 
     private mutating func settle(at moment: Moment, _ effects: inout [Effect]) {
+        tellWhetherItVotes(at: moment.instant, &effects)
         absences.update(
             watched: watchedForAbsence, present: connected, limit: absenceLimits, at: moment.instant)
         // What is done is not wished for again: a forgotten node that comes back is taken back.
@@ -448,9 +467,9 @@ package struct NodeCore: Sendable {
                 effects.append(.routes(newRoutes))
             }
         }
-        if plan.role == .founder, joinToken == nil, !askedForToken {
+        if plan.role == .founder, joinToken == nil, !askedForToken, let effect = tokenSource {
             askedForToken = true
-            effects.append(.makeJoinToken)
+            effects.append(effect)
         }
         let isDeparting = departs(at: moment.instant)
         if hasLeft {

@@ -45,7 +45,7 @@ package struct NodeDisk: Sendable {
     package func loadJoinToken(at now: UnixTime) throws(NodeDiskError) -> Recovered<String> {
         try load(paths.joinToken, at: now) { (text: String) -> String? in
             let token = text.hasSuffix("\n") ? String(text.dropLast()) : text
-            return Self.isToken(token) ? token : nil
+            return ClusterToken.isSecret(token) ? token : nil
         }
     }
 
@@ -58,16 +58,7 @@ package struct NodeDisk: Sendable {
     }
 
     /// The token of the server that has run here, in its short form.
-    private var datastoreToken: String? {
-        guard let text = serverToken else { return nil }
-        // K10<CA hash>::<user>:<password>
-        guard text.hasPrefix("K10") else { return Self.isToken(text) ? text : nil }
-        guard let marker = text.firstRange(of: "::") else { return nil }
-        let credentials = text[marker.upperBound...]
-        guard let colon = credentials.firstIndex(of: ":") else { return nil }
-        let password = String(credentials[credentials.index(after: colon)...])
-        return Self.isToken(password) ? password : nil
-    }
+    private var datastoreToken: String? { serverToken.flatMap(ClusterToken.password(in:)) }
 
     /// The token that a running server has written for those who join, CA pinned; nil while there is
     /// none.
@@ -78,23 +69,25 @@ package struct NodeDisk: Sendable {
         return text.isEmpty ? nil : text
     }
 
-    /// What the disk says of K3s before anybody has looked at it: whether this node is a member of etcd. A
-    /// data folder of the user's own choice is `layout`'s.
+    /// What the disk says of K3s before anybody has looked at it: whose data there are, and whether this node is a
+    /// member of etcd. A data folder of the user's own choice is `layout`'s.
     package func k3sCondition(in layout: K3sLayout) -> K3sCondition {
-        guard let text = try? DurableFile.read(layout.clusterRecord, maximumLength: 4096),
-            let record = ClusterRecord(String(decoding: text, as: UTF8.self))
-        else { return K3sCondition() }
+        var record = ClusterRecordState.missing
+        switch Result(catching: { try DurableFile.read(layout.clusterRecord, maximumLength: 4096) }) {
+        case .success(nil): break
+        case .success(let text?):
+            record = ClusterRecord(String(decoding: text, as: UTF8.self)).map { .known($0) } ?? .unreadable
+        case .failure: record = .unreadable
+        }
         let hasEtcd = FileSystem.exists(layout.etcdData)
-        let hasData = record.holdsData(
-            of: record.epoch,
-            onDisk: hasEtcd ? .etcd : FileSystem.exists(layout.sqliteData) ? .sqlite : nil)
-        let isMember = hasData && hasEtcd && !FileSystem.exists(layout.etcdTombstone)
         return K3sCondition(
-            epoch: record.epoch, hasData: hasData, isMember: isMember, token: isMember ? serverToken : nil)
+            found: record, datastore: hasEtcd ? .etcd : FileSystem.exists(layout.sqliteData) ? .sqlite : nil,
+            isTakenOut: FileSystem.exists(layout.etcdTombstone), token: serverToken)
     }
 
-    private static func isToken(_ text: String) -> Bool {
-        !text.isEmpty && text.utf8.count <= 1024 && text.utf8.allSatisfy { $0 > 0x20 && $0 < 0x7F }
+    /// Keeps the token of a cluster that runs, which nobody may make anew.
+    package func keep(joinToken token: String) throws(NodeDiskError) {
+        try write(token + "\n", to: paths.joinToken)
     }
 
     private func load<Content: Sendable>(

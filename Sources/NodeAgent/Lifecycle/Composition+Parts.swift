@@ -14,10 +14,16 @@ internal import VPN
 
 // The parts, each made from the settings and what is on disk, with what to do when it cannot be.
 extension Composition {
-    static func identity(_ paths: NodePaths) throws(AgentFailure) -> Identity {
-        do { return try IdentityFile(path: paths.identity).loadOrCreate() } catch {
+    static func identity(
+        _ paths: NodePaths, traces: NodeTraces
+    ) throws(AgentFailure) -> IdentityFile.Loaded {
+        do {
+            return try IdentityFile(path: paths.identity).loadOrCreate {
+                traces.found(keyFileExists: $0)
+            }
+        } catch {
             switch error {
-            case .corrupt: throw AgentFailure(error.description, exitCode: AgentFailure.Code.data)
+            case .corrupt, .lost: throw AgentFailure(error.description, exitCode: AgentFailure.Code.data)
             case .inaccessible(let cause):
                 throw AgentFailure(
                     error.description,
@@ -106,15 +112,36 @@ extension Composition {
         return swarm
     }
 
-    static func core(
-        identity: Identity, machine: MachineIdentity, settings: NodeSettings, lease: VirtualAddress?,
-        election restored: ElectionState?, joinToken: String?, k3s: K3sCondition, at now: Instant
-    ) throws(AgentFailure) -> NodeCore {
-        // Statements of one network and bucket prove nothing in another.
+    /// Which network's decisions the node takes part in. Statements of one network and bucket prove nothing in
+    /// another.
+    private static func electionScope(_ settings: NodeSettings) -> ElectionScope {
         let network =
             settings.token.tag.map { byte in (byte < 16 ? "0" : "") + String(byte, radix: 16) }.joined()
             + "/" + settings.networkID
-        let scope = ElectionScope(network: network, quorum: settings.quorum)
+        return ElectionScope(network: network, quorum: settings.quorum)
+    }
+
+    /// Whether the node may have forgotten its votes: it has a key of an earlier run, and no state of the election.
+    /// The first run begins one, so that it can be missed later.
+    static func beginElection(
+        _ restored: ElectionState?, isNew: Bool, owner: PeerID, settings: NodeSettings, disk: NodeDisk
+    ) throws(AgentFailure) -> Bool {
+        guard restored == nil else { return false }
+        guard isNew else { return true }
+        do { try disk.save(ElectionState(scope: electionScope(settings), owner: owner)) } catch {
+            throw AgentFailure(
+                "\(error.description); the node must not begin without its election state: repair the disk",
+                exitCode: AgentFailure.Code.inputOutput)
+        }
+        return false
+    }
+
+    static func core(
+        identity: Identity, machine: MachineIdentity, settings: NodeSettings, lease: VirtualAddress?,
+        election restored: ElectionState?, hasForgotten: Bool, joinToken: String?, k3s: K3sCondition,
+        at now: Instant
+    ) throws(AgentFailure) -> NodeCore {
+        let scope = electionScope(settings)
         let claim: AddressClaim
         do throws(AddressError) {
             claim = try AddressClaim(
@@ -133,16 +160,19 @@ extension Composition {
                 scope: scope, identity: identity,
                 card: MemberCard(uuid: machine.uuid, name: machine.hostName, forcedRole: settings.forcedRole)),
             restored: restored, random: .fromSystem(), at: now)
+        var configuration = NodeCore.Configuration(
+            identity: identity, uuid: machine.uuid, name: machine.hostName, networkID: settings.networkID,
+            scope: scope, forcedRole: settings.forcedRole, highAvailability: settings.highAvailability,
+            additionalServers: settings.additionalServers,
+            replacesServersAfter: settings.replacesServersAfter,
+            freesRolesAfter: settings.freesRolesAfter,
+            apiAddress: settings.apiAddress, addressing: settings.addressing,
+            serverName: settings.kubeVIP?.address, fixedToken: settings.fixedToken,
+            publishesKubeconfig: settings.publishesKubeconfig, runsK3s: settings.runsK3s)
+        configuration.hasForgotten = hasForgotten
+        configuration.keepsDataElsewhere = settings.externalDatastore != nil
         return NodeCore(
-            configuration: .init(
-                identity: identity, uuid: machine.uuid, name: machine.hostName, networkID: settings.networkID,
-                scope: scope, forcedRole: settings.forcedRole, highAvailability: settings.highAvailability,
-                additionalServers: settings.additionalServers,
-                replacesServersAfter: settings.replacesServersAfter,
-                freesRolesAfter: settings.freesRolesAfter,
-                apiAddress: settings.apiAddress, addressing: settings.addressing,
-                serverName: settings.kubeVIP?.address, fixedToken: settings.fixedToken,
-                publishesKubeconfig: settings.publishesKubeconfig, runsK3s: settings.runsK3s),
+            configuration: configuration,
             claim: claim, election: election, joinToken: joinToken, k3s: k3s)
     }
 

@@ -67,7 +67,12 @@ struct Composition: Sendable {
     ) async throws -> Composition {
         let time = SystemTime()
         let startedAt = time.now()
-        let identity = try identity(paths)
+        let layout = K3sLayout(root: paths.root.isEmpty ? "/" : paths.root)
+        let leaseDirectory =
+            configuration.p2p?.vpn.leaseDirectory.map { paths.under($0) } ?? paths.leaseDirectory
+        let key = try identity(
+            paths, traces: NodeTraces(paths: paths, leaseDirectory: leaseDirectory, layout: layout))
+        let identity = key.identity
         let machine = try MachineIdentity.find(paths)
         let disk = NodeDisk(paths: paths)
         let election = try restored(
@@ -75,8 +80,7 @@ struct Composition: Sendable {
         let joinToken = try restored(
             try disk.loadJoinToken(at: time.wallClock()), what: "join token", logger: logger)
         let leaseFile = LeaseFile(
-            directory: configuration.p2p?.vpn.leaseDirectory.map { paths.under($0) } ?? paths.leaseDirectory,
-            name: try settings.token.leaseFileName)
+            directory: leaseDirectory, name: try settings.token.leaseFileName)
         let leased = try leasedAddress(leaseFile, logger: logger)
 
         let swarm = try await listen(identity: identity, settings: settings, group: group, logger: logger)
@@ -106,7 +110,6 @@ struct Composition: Sendable {
                 name: settings.interface, subnet: settings.claim.subnet, mtu: settings.mtu)
         }
         let (manager, supervision) = try Supervisor.find(paths: paths, time: time)
-        let layout = K3sLayout(root: paths.root.isEmpty ? "/" : paths.root)
         let written = FileSystem.content(of: layout.dropIn).map { WrittenConfig($0) }
         let k3sNode = K3sRunner.Node(
             name: NodeName(
@@ -116,6 +119,8 @@ struct Composition: Sendable {
             layout: layout, supervision: supervision, kubeVIP: settings.kubeVIP)
         let core = try core(
             identity: identity, machine: machine, settings: settings, lease: leased, election: election,
+            hasForgotten: try beginElection(
+                election, isNew: key.isNew, owner: identity.peerID, settings: settings, disk: disk),
             joinToken: joinToken, k3s: disk.k3sCondition(in: k3sNode.placedLayout), at: time.now())
         let k3s = K3sRunner(
             node: k3sNode, manager: manager, time: time,

@@ -271,6 +271,11 @@ package final class NodeService: Sendable {
             onDisk({ try disk.makeJoinToken() }, name: "join token") { outcome in
                 if case .success(let token) = outcome { .joinToken(token) } else { .joinTokenFailed }
             }
+        case .keepJoinToken(let token):
+            let disk = parts.disk
+            onDisk({ try disk.keep(joinToken: token) }, name: "join token") { outcome in
+                if case .success = outcome { .joinToken(token) } else { .joinTokenFailed }
+            }
         case .assign(let assignment):
             parts.logger.notice(
                 "K3s is assigned",
