@@ -179,11 +179,10 @@ package struct StatusReporter: StatusSource, LedgerSource {
         let card = view.members[peer] ?? forgotten.flatMap(\.self)
         node.name = card?.name ?? address.flatMap { view.board.machines[$0]?.hostname }
         node.uuid = card?.uuid
-        if let uuid = node.uuid, let said = view.board.stock[LedgerKeys.role(uuid: uuid)],
-            let role = KairosValue.decodeString(said), !role.isEmpty
-        {
-            node.role = role
-        }
+        node.role =
+            CertifiedRoles(
+                certificate: view.certificate, members: view.members, highAvailability: view.highAvailability
+            ).name(of: peer)
         // Who has no address of the VPN is known by its own (contract/kairos.md §4.1).
         if node.address == nil, let uuid = node.uuid,
             let said = view.board.stock[LedgerKeys.address(uuid: uuid)]
