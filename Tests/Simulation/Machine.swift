@@ -61,6 +61,8 @@ final class Machine {
         var routes: [VirtualAddress: PeerID] = [:]
         var writes: [(number: Int, write: Write)] = []
         let startedAt: Instant
+        /// When it last heard that its ID is elsewhere.
+        var heardOwnID: Instant?
 
         init(core: NodeCore, lease: LeaseCore, replication: Replication, startedAt: Instant) {
             self.core = core

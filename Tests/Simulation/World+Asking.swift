@@ -21,6 +21,8 @@ extension World {
     /// The address that the node may use.
     package func address(_ index: Int) -> VirtualAddress? { machines[index].agent?.core.address }
 
+    package func warnings(_ index: Int) -> [String] { machines[index].agent?.core.warnings ?? [] }
+
     package func waiting(_ index: Int) -> [Waiting] { machines[index].agent?.core.waiting ?? [] }
 
     /// To how many addresses the node has routes.

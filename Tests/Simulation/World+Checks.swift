@@ -160,6 +160,7 @@ extension World {
     mutating func lookAround() {
         lookAtServers()
         tellOfRemovals()
+        tellOfCopies()
         guard now - wholeSince > .seconds(10), cuts.isEmpty, losses.isEmpty, delays.isEmpty else { return }
         var holders: [VirtualAddress: Int] = [:]
         for index in machines.indices where machines[index].lag == .zero {

@@ -191,6 +191,8 @@ extension World {
         copy.copyOf = number
         copy.disk = original.disk
         copy.hasBooted = original.hasBooted
+        copy.k3s = original.k3s
+        copy.k3s.powerDown()
         copy.isFaithless = true
         machines.append(copy)
         schedule(.boot(machines.count - 1, life: 0), after: .milliseconds(300))

@@ -26,6 +26,7 @@ extension World {
         if machine.disk.election == nil, !machine.hasBooted {
             machine.disk.election = ElectionState(scope: scope, owner: machine.peer)
         }
+        let keyIsNew = !machine.hasBooted
         machine.hasBooted = true
         // The file is text: what comes back from the disk has been through its codec.
         let election = machine.disk.election.flatMap { ElectionCodec.state(from: ElectionCodec.encode($0)) }
@@ -41,7 +42,8 @@ extension World {
                     address: VirtualAddress(rawValue: 0), version: MachineEntry.implementation + "test"),
                 lease: machine.disk.lease)
             let founding = DecreeElection(
-                configuration: .init(scope: scope, identity: machine.identity, card: card),
+                configuration: .init(
+                    scope: scope, identity: machine.identity, card: card, isAmnesiac: isForgetful),
                 restored: election, random: SeededGenerator(seed: random.next()), at: now)
             var configuration = NodeCore.Configuration(
                 identity: machine.identity, uuid: card.uuid, name: machine.name, networkID: "kairos",
@@ -54,6 +56,7 @@ extension World {
                 freesRolesAfter: scenario.freesRolesAfter,
                 apiAddress: scenario.subnet.standardAPIAddress, fixedToken: nil, runsK3s: true)
             configuration.hasForgotten = isForgetful
+            configuration.keyIsNew = keyIsNew
             let core = NodeCore(
                 configuration: configuration,
                 claim: claim, election: founding, joinToken: machine.disk.token,
@@ -187,6 +190,12 @@ extension World {
             let server = machines[index].k3s.datastore.map { clusters[$0].token }
             let digits = String(random.next(), radix: 16)
             write(.token(machines[index].disk.token ?? server ?? "token-\(index)-\(digits)"), to: index)
+        case .lookForOwnKey(let addresses):
+            for other in machines.indices where addresses.contains(Self.address(of: other)) {
+                schedule(.ownKeyFound(by: index, at: other), after: .milliseconds(30))
+            }
+        case .keyIsElsewhere(let address):
+            note("n\(index): its key is \(address.map { "at \($0)" } ?? "nowhere else")")
         case .keepJoinToken(let token): write(.token(token), to: index)
         case .assign(let assignment): assign(assignment, to: index)
         case .decreed(let certificate): checkActedOn(certificate, by: index)

@@ -37,6 +37,7 @@ package struct World {
         case promotion(Int, cluster: Int)
         case stalled(String, cluster: Int)
         case removal(Int, life: Int)
+        case ownKeyFound(by: Int, at: Int)
         case fault(Int)
         case faultEnds(Int)
         case flap(Int, closed: Bool, left: Int)
@@ -298,6 +299,7 @@ package struct World {
             guard isCurrent(index, life) else { return }
             machines[index].agent?.removalTick = nil
             removeNext(by: index)
+        case .ownKeyFound(let index, let other): meetOwnKey(index, other)
         case .fault(let index): begin(index)
         case .faultEnds(let index): end(index)
         case .flap(let index, let closed, let left): flap(index, closed: closed, left: left)

@@ -104,6 +104,17 @@ package final class Swarm: Host {
 
     // MARK: - Beyond Host
 
+    /// Sets who hears, on the swarm's loop, of connections whose other end has proven this node's own key. They are
+    /// closed at once.
+    package func onOwnKeySeen(_ body: @escaping @Sendable (ConnectionInfo) -> Void) {
+        onLoop { $0.ownKeySeen = body }
+    }
+
+    /// Lets whoever has this node's key at `address` know that it is in use here, too.
+    package func lookForOwnKey(at address: Multiaddr) {
+        onLoop { $0.lookForOwnKey(at: address) }
+    }
+
     /// Listens on `addresses`, such as `/ip4/0.0.0.0/tcp/0` and `/ip6/::/tcp/0`; returns where it is
     /// reached, wildcards resolved to the addresses of the interfaces. Fails when none could be
     /// bound; those of a family that the machine lacks are left out with a word in the log.

@@ -18,12 +18,16 @@ final class SwarmDriver {
     var lastPush = Instant.zero
     /// Who is asked to connect to peers on demand.
     var connector: (@Sendable (PeerID) -> EventLoopFuture<Void>?)?
+    /// Is told of connections whose other end has proven this node's own key, right before they are closed.
+    var ownKeySeen: (@Sendable (ConnectionInfo) -> Void)?
     private(set) var isShutDown = false
 
     private let identity: Identity
     private let group: any EventLoopGroup
     private let transport: TCPTransport
     private let establisher: ConnectionEstablisher
+    /// The same for looking after this node's own key, see `lookForOwnKey`; nil where there is no TLS.
+    private let ownKeyEstablisher: ConnectionEstablisher?
     private let underWay: WorkUnderWay
     private var core: SwarmCore
     private var observers: [@Sendable (SwarmEvent) -> Void] = []
@@ -56,6 +60,15 @@ final class SwarmDriver {
                 security: security, yamuxConfiguration: configuration.yamux, clock: configuration.clock),
             protocols: protocols, limits: configuration.limits, timings: configuration.timings,
             roundTrips: roundTrips)
+        let tls = security.filter { $0.protocolID == TLSSecurity.name }
+        self.ownKeyEstablisher =
+            tls.isEmpty
+            ? nil
+            : ConnectionEstablisher(
+                upgrader: ConnectionUpgrader(
+                    security: tls, yamuxConfiguration: configuration.yamux, clock: configuration.clock),
+                protocols: protocols, limits: configuration.limits, timings: configuration.timings,
+                roundTrips: roundTrips)
         self.core = SwarmCore(
             localPeer: identity.peerID, limits: configuration.limits, timings: configuration.timings,
             seed: configuration.seed)
@@ -187,6 +200,31 @@ final class SwarmDriver {
         }
     }
 
+    /// Connects to `address` if this node's own key is there, and closes the connection again: a machine with a copy
+    /// of the key learns of this one by it, and tells by the binding whether it was this node itself.
+    ///
+    /// With TLS alone: there the end that dials is done first, with nothing left to wait for. So a node that was
+    /// led back to itself always knows the binding of its own connection before the other end of it is done.
+    func lookForOwnKey(at address: Multiaddr) {
+        guard !isShutDown, let establisher = ownKeyEstablisher, !blocklist.blocks(address), underWay.begin()
+        else { return }
+        let peer = identity.peerID
+        let bound = NIOLoopBound(self, eventLoop: eventLoop)
+        transport.dial(address, timeout: .seconds(5), on: group.next(), opened: underWay.add)
+            .flatMap { channel in
+                channel.eventLoop.flatSubmit {
+                    establisher.establish(channel, .outbound, expectedPeer: peer, timeout: .seconds(5))
+                }
+            }.hop(to: eventLoop).whenComplete { (result: Result<EstablishedConnection, any Error>) in
+                let driver = bound.value
+                if case .success(let connection) = result {
+                    driver.ownKeySeen?(connection.info)
+                    connection.reject(.gated)
+                }
+                driver.underWay.end()
+            }
+    }
+
     // MARK: - Listening
 
     var listenAddresses: [Multiaddr] { identifyState.listenAddresses }
@@ -261,6 +299,7 @@ final class SwarmDriver {
 
     /// Offers an upgraded connection to the core.
     private func take(_ connection: EstablishedConnection, attempt: SwarmCore.AttemptID?) {
+        if connection.peer == identity.peerID { ownKeySeen?(connection.info) }
         let entry = SwarmConnection(connection)
         connections[entry.info.id] = entry
         receive(.opened(entry.peer, entry.info, attempt: attempt))

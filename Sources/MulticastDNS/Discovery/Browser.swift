@@ -28,6 +28,8 @@ struct Browser: Sendable {
 
     private let service: DNSName
     private let localPeer: PeerID
+    /// Where this node itself is. Its ID elsewhere is somebody with a copy of its key, or a lie.
+    var ownAddresses: [Multiaddr] = []
     private var peers: [PeerID: Known] = [:]
     private var reports: TokenBucket
 
@@ -71,12 +73,14 @@ struct Browser: Sendable {
         peers = peers.filter { $0.value.expires > now }
     }
 
-    /// The addresses by peer that TXT strings name, in order, ourselves left out.
+    /// The addresses by peer that TXT strings name, in order, ourselves left out where we are.
     private func named(in strings: [[UInt8]]) -> [(PeerID, [Multiaddr])] {
         var order: [PeerID] = []
         var addresses: [PeerID: [Multiaddr]] = [:]
         for string in strings.prefix(Self.maximumAddresses) {
-            guard let (peer, address) = AdvertisedAddress.decode(string), peer != localPeer else { continue }
+            guard let (peer, address) = AdvertisedAddress.decode(string),
+                peer != localPeer || !ownAddresses.isEmpty && !ownAddresses.contains(address)
+            else { continue }
             if addresses[peer] == nil { order.append(peer) }
             addresses[peer, default: []].append(address)
         }

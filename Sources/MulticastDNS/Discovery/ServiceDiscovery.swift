@@ -49,7 +49,8 @@ package struct ServiceDiscovery: Sendable {
         /// Send a packet to the group of the link.
         case multicast([UInt8], on: MulticastLink.ID)
         case unicast([UInt8], to: PacketSource, on: MulticastLink.ID)
-        /// A peer is there. It is reported again while it stays, so a failed dial is not the end.
+        /// A peer is there. It is reported again while it stays, so a failed dial is not the end. This node's own
+        /// ID is reported when it is announced at addresses that are not its own.
         case discovered(PeerID, [Multiaddr])
     }
 
@@ -199,6 +200,8 @@ package struct ServiceDiscovery: Sendable {
     private mutating func change(_ addresses: [Multiaddr], at now: Instant) {
         guard addresses != self.addresses else { return }
         self.addresses = addresses
+        // What was said a moment ago is still on its way.
+        browser.ownAddresses = addresses + browser.ownAddresses.prefix(64)
         // The first addresses are waited for; later ones tend to come in groups.
         let due = advertisement == nil ? now : now + Self.settleTime
         advertisementDue = advertisementDue.map { min($0, due) } ?? due

@@ -17,7 +17,7 @@ extension NodeCore {
         if let left, left != leftEpoch {
             (leftEpoch, assignment) = (left, nil)
             effects.append(.leaveCluster(epoch: left))
-        } else if let next, next != assignment {
+        } else if let next, next != assignment, assignment != nil || !keepsStill {
             (leftEpoch, assignment) = (nil, next)
             effects.append(.assign(next))
         }

@@ -41,7 +41,7 @@ extension NodeCore {
     }
 
     /// Whether this node's votes may count.
-    var mayVote: Bool { !forgotCluster }
+    var mayVote: Bool { !forgotCluster && !keepsStill }
 
     /// What keeps the founder from going on.
     func founderObstacle(_ decree: Decree) -> WaitLog.Obstacle? {

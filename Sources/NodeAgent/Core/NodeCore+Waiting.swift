@@ -24,7 +24,7 @@ extension NodeCore {
             }
         }
         guard configuration.runsK3s else { return obstacles }
-        if let obstacle = forgottenObstacle { return obstacles + [obstacle] }
+        if let obstacle = forgottenObstacle ?? cloneObstacle { return obstacles + [obstacle] }
         if let obstacle = election.obstacle {
             obstacles.append(.init(step: .election, what: obstacle.what, remedy: obstacle.remedy))
             return obstacles
@@ -73,7 +73,7 @@ extension NodeCore {
 
     /// Contradictions that do not stop anything but that an operator should know of.
     package var warnings: [String] {
-        var warnings: [String] = []
+        var warnings = [cloneWarning].compactMap(\.self)
         let members = election.metMembers.count
         let quorum = configuration.scope.quorum
         if configuration.runsK3s, election.decree == nil, quorum > 1 || members > 1,

@@ -45,7 +45,9 @@ extension NodeCore {
     /// The forgotten nodes that are still to be taken out of Kubernetes by this server, and how many of the
     /// servers that are here go before it. Those may fail, so all of them see to it in the end.
     var nodesToRemove: (nodes: [PeerID: String], turn: Int) {
-        guard serves, let decree = election.decree, !decree.forgotten.isEmpty else { return ([:], 0) }
+        guard serves, !keepsStill, let decree = election.decree, !decree.forgotten.isEmpty else {
+            return ([:], 0)
+        }
         let here = decree.servers.filter { $0.peer == localPeer || connected.contains($0.peer) }
         var nodes: [PeerID: String] = [:]
         for peer in decree.forgotten where !removed.contains(peer) {

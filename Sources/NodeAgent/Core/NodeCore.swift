@@ -2,6 +2,7 @@ package import Coordination
 package import Ledger
 package import LibP2P
 package import MeshNetwork
+package import Multiformats
 package import Timing
 package import VPN
 
@@ -50,6 +51,8 @@ package struct NodeCore: Sendable {
         /// Whether this node may have forgotten its votes: it has a key from an earlier run, and nothing of the
         /// election.
         package var hasForgotten = false
+        /// Whether the key was made in this run: then no other machine can have it.
+        package var keyIsNew = true
         /// Coordinate and configure K3s at all; false when nothing in the cloud-config asks for it.
         package let runsK3s: Bool
 
@@ -100,6 +103,10 @@ package struct NodeCore: Sendable {
         case device(DeviceState)
         /// The host's own address outside the VPN; nil while there is none.
         case hostAddress(HostAddress?)
+        /// Somebody says that this node's ID is at addresses that are not its own.
+        case ownKeyHeard(at: [Multiaddr])
+        /// A connection on which the other end has proven this node's key; see `CloneWatch`.
+        case ownKeyProven(binding: [UInt8], at: Multiaddr, isInbound: Bool)
         /// This node's join token is on its disk.
         case joinToken(String)
         /// It could not be made or written.
@@ -147,6 +154,10 @@ package struct NodeCore: Sendable {
         case makeJoinToken
         /// Put the token of the running cluster on disk, and answer so, too.
         case keepJoinToken(String)
+        /// Dial these, and expect this node's own key there.
+        case lookForOwnKey([Multiaddr])
+        /// This node's key is in use on another machine, there, or no longer.
+        case keyIsElsewhere(Multiaddr?)
         /// Configure and run K3s so; nil means leave it as it is until more is known.
         case assign(K3sAssignment)
         /// Stop K3s: this node has no part in the cluster of `epoch`.
@@ -199,6 +210,9 @@ package struct NodeCore: Sendable {
     private(set) var operatorRecovers: UInt64?
     private static let mostGiven = 1024
     private var lastWishes = ElectionWishes()
+    var clones = CloneWatch()
+    /// Until when a node that has just started listens for its key.
+    var checksKeyUntil: Instant?
     /// Whether the election was told that this node may vote.
     private var votes = true
     var absences = AbsenceLog()
@@ -243,7 +257,8 @@ package struct NodeCore: Sendable {
         [
             configuration.addressing.hasVPN ? claim.nextDeadline : nil, election.nextDeadline,
             hasLeft ? nil : publisher.nextDeadline,
-            absences.nextDeadline, leaseRetry?.at, tokenRetry, departure.deadline, lookAgainAt,
+            clones.nextDeadline, checksKeyUntil, absences.nextDeadline, leaseRetry?.at, tokenRetry,
+            departure.deadline, lookAgainAt,
             reservationIsOver ? nil : reservedSince.map { $0 + Self.longestReservation },
         ].compactMap { $0 }.min()
     }
@@ -252,8 +267,12 @@ package struct NodeCore: Sendable {
     package mutating func receive(_ input: Input, at moment: Moment) -> [Effect] {
         var effects: [Effect] = []
         let now = moment.instant
+        if case .start = input, !configuration.keyIsNew { checksKeyUntil = now + Self.keyCheck }
         tellWhetherItVotes(at: now, &effects)
         switch input {
+        case .ownKeyHeard(let addresses): cloneStep(.heard(at: addresses), at: now, &effects)
+        case .ownKeyProven(let binding, let address, let isInbound):
+            cloneStep(.proven(binding: binding, at: address, isInbound: isInbound), at: now, &effects)
         case .start:
             settlesAt = now + Self.settlingTime
             // Who has left has no address, in a later life neither.
@@ -315,6 +334,7 @@ package struct NodeCore: Sendable {
             operatorRecovers = election.decree?.number
             electionStep(.recover, at: now, &effects)
         case .tick:
+            cloneStep(.tick, at: now, &effects)
             if let due = lookAgainAt, now >= due { lookAtMachines(at: moment, &effects) }
             claimStep(.tick, at: now, &effects)
             electionStep(.tick, at: now, &effects)

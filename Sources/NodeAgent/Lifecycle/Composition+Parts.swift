@@ -138,7 +138,8 @@ extension Composition {
 
     static func core(
         identity: Identity, machine: MachineIdentity, settings: NodeSettings, lease: VirtualAddress?,
-        election restored: ElectionState?, hasForgotten: Bool, joinToken: String?, k3s: K3sCondition,
+        election restored: ElectionState?, keyIsNew: Bool, hasForgotten: Bool, joinToken: String?,
+        k3s: K3sCondition,
         at now: Instant
     ) throws(AgentFailure) -> NodeCore {
         let scope = electionScope(settings)
@@ -158,7 +159,8 @@ extension Composition {
         let election = DecreeElection(
             configuration: .init(
                 scope: scope, identity: identity,
-                card: MemberCard(uuid: machine.uuid, name: machine.hostName, forcedRole: settings.forcedRole)),
+                card: MemberCard(uuid: machine.uuid, name: machine.hostName, forcedRole: settings.forcedRole),
+                isAmnesiac: hasForgotten),
             restored: restored, random: .fromSystem(), at: now)
         var configuration = NodeCore.Configuration(
             identity: identity, uuid: machine.uuid, name: machine.hostName, networkID: settings.networkID,
@@ -169,6 +171,7 @@ extension Composition {
             apiAddress: settings.apiAddress, addressing: settings.addressing,
             serverName: settings.kubeVIP?.address, fixedToken: settings.fixedToken,
             publishesKubeconfig: settings.publishesKubeconfig, runsK3s: settings.runsK3s)
+        configuration.keyIsNew = keyIsNew
         configuration.hasForgotten = hasForgotten
         configuration.keepsDataElsewhere = settings.externalDatastore != nil
         return NodeCore(
@@ -178,7 +181,7 @@ extension Composition {
 
     static func discover(
         identity: Identity, settings: NodeSettings, swarm: Swarm, mesh: MeshService, time: any TimeSource,
-        logger: Logger
+        logger: Logger, ownKeyHeard: @escaping @Sendable ([Multiaddr]) -> Void
     ) async throws -> MulticastDNSService? {
         guard settings.multicastDNS else { return nil }
         var configuration = MulticastDNSService.Configuration(
@@ -191,7 +194,11 @@ extension Composition {
                 configuration: settled, eventLoop: swarm.eventLoop, generator: .fromSystem(), time: time,
                 logger: logger
             ) { peer, addresses in
-                mesh.discovered(peer, at: addresses)
+                if peer == identity.peerID {
+                    ownKeyHeard(addresses)
+                } else {
+                    mesh.discovered(peer, at: addresses)
+                }
             }
         }.get()
         swarm.addObserver { event in

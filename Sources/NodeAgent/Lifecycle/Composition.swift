@@ -119,6 +119,7 @@ struct Composition: Sendable {
             layout: layout, supervision: supervision, kubeVIP: settings.kubeVIP)
         let core = try core(
             identity: identity, machine: machine, settings: settings, lease: leased, election: election,
+            keyIsNew: key.isNew,
             hasForgotten: try beginElection(
                 election, isNew: key.isNew, owner: identity.peerID, settings: settings, disk: disk),
             joinToken: joinToken, k3s: disk.k3sCondition(in: k3sNode.placedLayout), at: time.now())
@@ -143,8 +144,10 @@ struct Composition: Sendable {
                 logger: logger,
                 assign: { k3s.assign($0) }, leave: { k3s.leave(epoch: $0) },
                 removeNodes: { k3s.removeNodes($0, after: $1) },
-                leaseAmong: { lease.setServers($0) })
+                leaseAmong: { lease.setServers($0) },
+                lookForOwnKey: { for address in $0 { swarm.lookForOwnKey(at: address) } })
         ).get()
+        swarm.onOwnKeySeen { node.ownKeyIsProven($0) }
         var hostAddress: HostAddressWatch?
         if settings.addressing.needsHostAddress {
             hostAddress = try await HostAddressWatch.start(
@@ -155,7 +158,8 @@ struct Composition: Sendable {
             ).get()
         }
         let discovery = try await discover(
-            identity: identity, settings: settings, swarm: swarm, mesh: mesh, time: time, logger: logger)
+            identity: identity, settings: settings, swarm: swarm, mesh: mesh, time: time, logger: logger,
+            ownKeyHeard: { node.ownKeyIsHeard(at: $0) })
         mesh.setUse { [weak vpn] peer in vpn?.uses(connectionTo: peer) ?? false }
         for (peer, address) in settings.bootstrapPeers where peer != identity.peerID {
             mesh.setPinned(true, for: peer, addresses: [address], reason: .configuration)

@@ -5,6 +5,7 @@ internal import Ledger
 package import LibP2P
 package import Logging
 package import MeshNetwork
+package import Multiformats
 package import NIOCore
 package import NIOPosix
 package import Timing
@@ -32,6 +33,8 @@ package final class NodeService: Sendable {
         package let removeNodes: @Sendable ([PeerID: String], _ delay: Duration) -> Void
         /// Is told the servers among which the API address is leased, whenever they may have changed.
         package let leaseAmong: @Sendable (LeaseServers?) -> Void
+        /// Dials these addresses, where this node's own key may be in use.
+        package let lookForOwnKey: @Sendable ([Multiaddr]) -> Void
 
         package init(
             host: any Host, mesh: MeshService, vpn: VPNService, disk: NodeDisk, lease: LeaseFile,
@@ -39,7 +42,8 @@ package final class NodeService: Sendable {
             assign: @escaping @Sendable (K3sAssignment) -> Void,
             leave: @escaping @Sendable (_ epoch: UInt64) -> Void,
             removeNodes: @escaping @Sendable ([PeerID: String], _ delay: Duration) -> Void,
-            leaseAmong: @escaping @Sendable (LeaseServers?) -> Void = { _ in }
+            leaseAmong: @escaping @Sendable (LeaseServers?) -> Void = { _ in },
+            lookForOwnKey: @escaping @Sendable ([Multiaddr]) -> Void = { _ in }
         ) {
             self.host = host
             self.mesh = mesh
@@ -53,6 +57,7 @@ package final class NodeService: Sendable {
             self.leave = leave
             self.removeNodes = removeNodes
             self.leaseAmong = leaseAmong
+            self.lookForOwnKey = lookForOwnKey
         }
     }
 
@@ -139,6 +144,21 @@ package final class NodeService: Sendable {
     /// The host's own address outside the VPN; nil while there is none.
     func hostAddressIs(_ address: HostAddress?) {
         eventLoop.execute { [self] in feed(.hostAddress(address)) }
+    }
+
+    /// Somebody says that this node's ID is at addresses that are not its own.
+    package func ownKeyIsHeard(at addresses: [Multiaddr]) {
+        eventLoop.execute { [self] in feed(.ownKeyHeard(at: addresses)) }
+    }
+
+    /// The other end of a connection has proven this node's own key.
+    package func ownKeyIsProven(_ info: ConnectionInfo) {
+        eventLoop.execute { [self] in
+            feed(
+                .ownKeyProven(
+                    binding: info.channelBinding, at: info.remoteAddress,
+                    isInbound: info.direction == .inbound))
+        }
     }
 
     /// The cloud-config asks for something else.
@@ -266,6 +286,13 @@ package final class NodeService: Sendable {
             configureDevice(nil)
         case .routes(let routes):
             parts.vpn.updateRoutes(routes)
+        case .lookForOwnKey(let addresses): parts.lookForOwnKey(addresses)
+        case .keyIsElsewhere(let address?):
+            parts.logger.warning(
+                "another machine runs with this node's key: neither votes nor carries the API address",
+                metadata: ["at": "\(address)"])
+        case .keyIsElsewhere(nil):
+            parts.logger.notice("no other machine runs with this node's key any more")
         case .makeJoinToken:
             let disk = parts.disk
             onDisk({ try disk.makeJoinToken() }, name: "join token") { outcome in

@@ -3,7 +3,8 @@ package import Timing
 
 /// TLS 1.3, `/tls/1.0.0` (contract/wire.md D.3).
 package struct TLSSecurity: SecurityProtocol {
-    package let protocolID: ProtocolID = "/tls/1.0.0"
+    static let name: ProtocolID = "/tls/1.0.0"
+    package let protocolID = name
     private let context: TLSContext
 
     /// Proves `identity` to the other ends, with one key and certificate for all connections. Throws
