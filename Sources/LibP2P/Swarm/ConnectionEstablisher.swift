@@ -22,7 +22,7 @@ struct EstablishedConnection: Sendable {
 
 /// Runs the upgrade of raw channels of either direction, on their loops.
 struct ConnectionEstablisher: Sendable {
-    private let upgrader: ConnectionUpgrader
+    private var upgrader: ConnectionUpgrader
     private let protocols: ProtocolTable
     private let limits: SwarmLimits
     private let streamTimeout: TimeAmount
@@ -38,6 +38,15 @@ struct ConnectionEstablisher: Sendable {
         self.limits = limits
         self.streamTimeout = .nanoseconds(timings.streamNegotiationTimeout.wholeNanoseconds)
         self.roundTrips = roundTrips
+    }
+
+    /// The same with one of the security protocols alone; nil when it is none of them.
+    func with(_ name: ProtocolID) -> ConnectionEstablisher? {
+        guard let security = upgrader.security.first(where: { $0.protocolID == name }) else { return nil }
+        var copy = self
+        copy.upgrader = ConnectionUpgrader(
+            security: [security], yamuxConfiguration: upgrader.yamuxConfiguration, clock: upgrader.clock)
+        return copy
     }
 
     /// Secures and muxes `channel` within `timeout`; closes it on failure. On the channel's loop.

@@ -26,8 +26,6 @@ final class SwarmDriver {
     private let group: any EventLoopGroup
     private let transport: TCPTransport
     private let establisher: ConnectionEstablisher
-    /// The same for looking after this node's own key, see `lookForOwnKey`; nil where there is no TLS.
-    private let ownKeyEstablisher: ConnectionEstablisher?
     private let underWay: WorkUnderWay
     private var core: SwarmCore
     private var observers: [@Sendable (SwarmEvent) -> Void] = []
@@ -60,15 +58,6 @@ final class SwarmDriver {
                 security: security, yamuxConfiguration: configuration.yamux, clock: configuration.clock),
             protocols: protocols, limits: configuration.limits, timings: configuration.timings,
             roundTrips: roundTrips)
-        let tls = security.filter { $0.protocolID == TLSSecurity.name }
-        self.ownKeyEstablisher =
-            tls.isEmpty
-            ? nil
-            : ConnectionEstablisher(
-                upgrader: ConnectionUpgrader(
-                    security: tls, yamuxConfiguration: configuration.yamux, clock: configuration.clock),
-                protocols: protocols, limits: configuration.limits, timings: configuration.timings,
-                roundTrips: roundTrips)
         self.core = SwarmCore(
             localPeer: identity.peerID, limits: configuration.limits, timings: configuration.timings,
             seed: configuration.seed)
@@ -206,7 +195,8 @@ final class SwarmDriver {
     /// With TLS alone: there the end that dials is done first, with nothing left to wait for. So a node that was
     /// led back to itself always knows the binding of its own connection before the other end of it is done.
     func lookForOwnKey(at address: Multiaddr) {
-        guard !isShutDown, let establisher = ownKeyEstablisher, !blocklist.blocks(address), underWay.begin()
+        guard !isShutDown, let establisher = establisher.with(TLSSecurity.name), !blocklist.blocks(address),
+            underWay.begin()
         else { return }
         let peer = identity.peerID
         let bound = NIOLoopBound(self, eventLoop: eventLoop)
