@@ -26,6 +26,44 @@ struct ServiceDiscoveryTests {
         }
     }
 
+    @Test(
+        "a node hears its own ID where it is not, as of a copied key, and not where it is or was a moment ago"
+    )
+    func ownElsewhere() throws {
+        let peer = Identity.generate().peerID
+        let service = try #require(DNSName("\(DiscoveryWorld.service).local."))
+        func heard(_ addresses: [Multiaddr], at now: Instant, by discovery: inout ServiceDiscovery) throws
+            -> Bool
+        {
+            let advertisement = try #require(
+                Advertisement(
+                    service: service, label: "copy", peer: peer, addresses: addresses,
+                    includesLoopback: false,
+                    timeToLive: 120))
+            let packet = try advertisement.announcement().encoded(
+                maximumLength: Advertisement.maximumPacketLength)
+            let input = ServiceDiscovery.Input.received(
+                packet, from: DiscoveryWorld.source(3), on: DiscoveryWorld.link().id)
+            return discovery.receive(input, at: now).contains {
+                if case .discovered(peer, let found) = $0 { found == addresses } else { false }
+            }
+        }
+        let (own, other) = (try DiscoveryWorld.address(0), try DiscoveryWorld.address(3))
+        var discovery = try #require(
+            ServiceDiscovery(
+                configuration: .init(serviceName: DiscoveryWorld.service, localPeer: peer),
+                generator: SeededGenerator(seed: 1), at: .zero))
+        _ = discovery.receive(.linkUp(DiscoveryWorld.link()), at: .zero)
+        _ = discovery.receive(.addressesChanged([own]), at: .zero)
+        #expect(try !heard([own], at: .zero, by: &discovery))
+        #expect(try heard([other], at: .zero, by: &discovery))
+        let next = try DiscoveryWorld.address(1)
+        _ = discovery.receive(.addressesChanged([next]), at: .zero + .seconds(1))
+        for mine in [own, next] {
+            #expect(try !heard([mine], at: .zero + .seconds(2), by: &discovery))
+        }
+    }
+
     @Test("a reader of another service learns nothing, not even of one that differs by case")
     func otherService() throws {
         let vectors = try DNSVectors.load()
