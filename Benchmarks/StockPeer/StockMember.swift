@@ -39,6 +39,7 @@ final class StockMember: Sendable {
         self.address = address
         var configuration = SwarmConfiguration()
         configuration.agentVersion = "github.com/mudler/edgevpn"
+        configuration.limits.newcomers = .admitted
         let swarm = try await Swarm.make(
             identity: identity,
             security: [try TLSSecurity(identity: identity), NoiseSecurity(identity: identity)],

@@ -25,8 +25,11 @@ final class Node {
         if security != .noise { protocols.append(try TLSSecurity(identity: identity)) }
         if security != .tls { protocols.append(NoiseSecurity(identity: identity)) }
         group = try namespace.makeEventLoopGroup()
+        var configuration = SwarmConfiguration()
+        // Nobody judges peers here.
+        configuration.limits.newcomers = .admitted
         swarm = try await Swarm.make(
-            identity: identity, security: protocols, group: group
+            identity: identity, security: protocols, group: group, configuration: configuration
         ).get()
         swarm.addObserver { [seen] event in seen.withLockedValue { $0.append(event) } }
         addresses = try await swarm.listen(on: [Multiaddr("/ip4/\(namespace.address)/tcp/0")]).get()

@@ -1,8 +1,10 @@
+import Ledger
 import LibP2P
-import MeshNetwork
 import Multiformats
 import Testing
 import Timing
+
+@testable import MeshNetwork
 
 /// Two or more nodes that run admission with one another on virtual time, and a network between them
 /// that delivers at once.
@@ -218,20 +220,68 @@ struct AdmissionTests {
         #expect(world.standing(a, b) == .admitted && world.standing(b, a) == .admitted)
     }
 
-    @Test("a stock node is known as one and not asked")
+    @Test("a stock node is a visitor until it writes in the room, and is not asked")
     func stock() throws {
         var world = AdmissionWorld()
         let (a, b) = (world.add(try .generate()), world.add(try .generate()))
         world.connect(a, b, protocols: ["/meshsub/1.1.0", "/edgevpn/0.1"])
         world.advance(.seconds(600))
+        #expect(world.standing(a, b) == .visitor)
+        #expect(world.nodes[a].disconnects == 0)
+        world.feed(.wroteInRoom(world.nodes[b].peer), to: a)
         #expect(world.standing(a, b) == .stock)
-        #expect(world.nodes[a].standings == [.unknown, .stock])
+        #expect(world.nodes[a].standings == [.unknown, .visitor, .stock])
         // A push can say later that it speaks admission after all.
         world.feed(.identified(world.nodes[b].peer, protocols: [Admission.protocolID]), to: a)
         #expect(world.standing(a, b) != .stock)
         let stranger = world.add(try .generate())
         world.connect(a, stranger, protocols: ["/ipfs/ping/1.0.0"])
         #expect(world.standing(a, stranger) == .unknown)
+    }
+
+    @Test("what a peer may hold follows from what it has shown")
+    func peerStanding() {
+        #expect(Admission.Standing.admitted.peerStanding == .admitted)
+        #expect(Admission.Standing.stock.peerStanding == .member)
+        for standing: Admission.Standing in [.unknown, .proving, .visitor, .refused] {
+            #expect(standing.peerStanding == .unproven)
+        }
+    }
+
+    @Test("a peer that speaks none of the room's protocols is cut off after 20 s, one that does is not")
+    func silence() throws {
+        let token = try NetworkToken.generate()
+        var world = AdmissionWorld()
+        let (a, silent, visitor, member) = (
+            world.add(token), world.add(token), world.add(token), world.add(token)
+        )
+        world.connect(a, silent, protocols: ["/ipfs/ping/1.0.0"])
+        world.connect(a, visitor, protocols: ["/meshsub/1.1.0"])
+        world.connect(a, member)
+        world.advance(.milliseconds(19_999))
+        #expect(world.nodes[a].disconnects == 0)
+        world.advance(.milliseconds(1))
+        #expect(world.nodes[a].disconnects == 1)
+        world.advance(.seconds(3600))
+        #expect(world.nodes[a].disconnects == 1)
+        #expect(world.standing(a, visitor) == .visitor && world.standing(a, member) == .admitted)
+    }
+
+    @Test("a block proves its author only by an entry that the author has signed")
+    func authorship() {
+        let (author, other) = (Identity.generate(), Identity.generate())
+        let id = EntryID(.machines, "10.1.0.1")
+        var own = Entry(value: "{}", version: 1)
+        own.sign(at: id, with: author)
+        let block = Block(storage: [.machines: ["10.1.0.1": own]])
+        #expect(block.isWritten(by: author.peerID))
+        // Somebody else's block, sealed and sent again in another's name.
+        #expect(!block.isWritten(by: other.peerID))
+        var forged = own
+        forged.owner = LedgerText(other.peerID.description)
+        #expect(!Block(storage: [.machines: ["10.1.0.1": forged]]).isWritten(by: other.peerID))
+        #expect(!Block(storage: [.machines: ["10.1.0.2": own]]).isWritten(by: author.peerID))
+        #expect(!Block().isWritten(by: author.peerID))
     }
 
     @Test("a peer that sends bad proofs all the time is answered a few times a minute")

@@ -43,9 +43,12 @@ struct LeaseStreamsTests {
 
         init() async throws {
             let identity = Identity.generate()
+            var configuration = SwarmConfiguration()
+            // Nobody judges peers here.
+            configuration.limits.newcomers = .admitted
             swarm = try await Swarm.make(
                 identity: identity, security: [NoiseSecurity(identity: identity)],
-                group: LeaseStreamsTests.group
+                group: LeaseStreamsTests.group, configuration: configuration
             ).get()
             _ = try await swarm.listen(on: [Multiaddr("/ip4/127.0.0.1/tcp/0")]).get()
             streams = .makeBoxSendingValue(nil, eventLoop: swarm.eventLoop)

@@ -52,6 +52,14 @@ package protocol Host: Sendable {
     /// is taken away. Said again of a peer that is not connected, it is dialled at once.
     func setKeepConnected(_ keep: Bool, for peer: PeerID, addresses: [Multiaddr])
 
+    /// The same, with what the peer is dialled for: dials have slots by that.
+    func dial(_ peer: PeerID, addresses: [Multiaddr], as dialClass: DialClass) -> EventLoopFuture<Void>
+    func setKeepConnected(_ keep: Bool, for peer: PeerID, addresses: [Multiaddr], as dialClass: DialClass)
+
+    /// Says what `peer`, which is connected, has shown of itself. It holds until the last connection is gone; a
+    /// peer of which nothing is said may hold next to nothing here (`PeerStanding`).
+    func setStanding(_ standing: PeerStanding, of peer: PeerID)
+
     /// Closes every connection to `peer`.
     func disconnect(_ peer: PeerID, reason: DisconnectReason)
 
@@ -66,6 +74,22 @@ package protocol Host: Sendable {
 }
 
 extension Host {
+    /// For hosts that dial nobody.
+    package func dial(
+        _ peer: PeerID, addresses: [Multiaddr], as dialClass: DialClass
+    ) -> EventLoopFuture<Void> {
+        dial(peer, addresses: addresses)
+    }
+
+    package func setKeepConnected(
+        _ keep: Bool, for peer: PeerID, addresses: [Multiaddr], as dialClass: DialClass
+    ) {
+        setKeepConnected(keep, for: peer, addresses: addresses)
+    }
+
+    /// For hosts that bound nothing.
+    package func setStanding(_ standing: PeerStanding, of peer: PeerID) {}
+
     /// For hosts on which all peers are connected.
     package func setConnector(_ connector: @escaping @Sendable (PeerID) -> EventLoopFuture<Void>?) {}
 }
@@ -83,8 +107,15 @@ package struct NegotiatedStream: Sendable {
     package let peer: PeerID
     /// Which of the peer's connections carries the stream.
     package let connection: ConnectionID
+    /// The connection's account: what waits for the peer is reserved there, and its standing says how long its
+    /// frames may be. Nil on hosts that bound nothing.
+    package let memory: ConnectionMemory?
 
-    package init(channel: any Channel, protocolID: ProtocolID, peer: PeerID, connection: ConnectionID) {
+    package init(
+        channel: any Channel, protocolID: ProtocolID, peer: PeerID, connection: ConnectionID,
+        memory: ConnectionMemory? = nil
+    ) {
+        self.memory = memory
         self.channel = channel
         self.protocolID = protocolID
         self.peer = peer

@@ -8,17 +8,23 @@ final class MessageDecoder: ChannelInboundHandler {
     private let framing: MessageFraming
     private let message: @Sendable ([UInt8]) -> Bool
     private let closed: @Sendable () -> Void
+    private let memory: ConnectionMemory?
+    private var hold: MemoryHold
     private var buffer = ByteBuffer()
     private var isClosed = false
 
     /// - Parameters:
+    ///   - memory: the account of the stream's connection, which bounds an incomplete message.
     ///   - message: takes a message; false when it is none.
     ///   - closed: called once, after the last message.
     init(
-        _ framing: MessageFraming, message: @escaping @Sendable ([UInt8]) -> Bool,
+        _ framing: MessageFraming, memory: ConnectionMemory? = nil,
+        message: @escaping @Sendable ([UInt8]) -> Bool,
         closed: @escaping @Sendable () -> Void
     ) {
         self.framing = framing
+        self.memory = memory
+        self.hold = MemoryHold(memory)
         self.message = message
         self.closed = closed
     }
@@ -30,6 +36,9 @@ final class MessageDecoder: ChannelInboundHandler {
             if !message(bytes) { end(context) }
         }
         buffer.discardReadBytes()
+        guard !isClosed, !hold.set(buffer.readableBytes) else { return }
+        context.triggerUserOutboundEvent(StreamReset.resourceLimit, promise: nil)
+        end(context)
     }
 
     func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
@@ -53,7 +62,10 @@ final class MessageDecoder: ChannelInboundHandler {
             for (index, byte) in buffer.readableBytesView.prefix(4).enumerated() {
                 value |= Int(byte & 0x7F) << (7 * index)
                 guard byte < 0x80 else { continue }
-                guard value <= maximum else { break }
+                guard value <= maximum, isAllowed(value) else {
+                    value = .max
+                    break
+                }
                 guard buffer.readableBytes > index + value else { return nil }
                 buffer.moveReaderIndex(forwardBy: index + 1)
                 return value
@@ -64,10 +76,18 @@ final class MessageDecoder: ChannelInboundHandler {
         }
     }
 
+    /// Whether the peer may send a message of so many bytes, by its standing.
+    private func isAllowed(_ length: Int) -> Bool {
+        // Asked only of long ones, since it takes a lock.
+        guard length > StandingLimits.unproven.frameBytes, let memory else { return true }
+        return length <= memory.limits.frameBytes
+    }
+
     private func end(_ context: ChannelHandlerContext?) {
         guard !isClosed else { return }
         isClosed = true
-        buffer.clear()
+        buffer = ByteBuffer()
+        _ = hold.set(0)
         closed()
         context?.close(promise: nil)
     }

@@ -59,14 +59,14 @@ package final class PeerStreams {
         let loop = host.eventLoop
         let (framing, isMessage) = (framing, isMessage)
         host.setHandler(for: protocolID) { stream in
-            let (peer, channel) = (stream.peer, stream.channel)
+            let (peer, channel, memory) = (stream.peer, stream.channel, stream.memory)
             return loop.submit { streams.value.accept(channel, from: peer) }
                 .hop(to: channel.eventLoop)
                 .flatMapThrowing { number in
                     guard let number else { throw ChannelError.eof }
                     try channel.pipeline.syncOperations.addHandler(
                         MessageDecoder(
-                            framing,
+                            framing, memory: memory,
                             message: { bytes in
                                 guard isMessage(bytes) else { return false }
                                 loop.execute { streams.value.heard(bytes, from: peer) }

@@ -38,6 +38,7 @@ package final class MultistreamHandler: ChannelDuplexHandler, RemovableChannelHa
     /// Header and proposal of a lazy dialer that wait for the application's first bytes.
     private var opening: ByteBuffer?
     private var held = HeldInput()
+    private var wantsRead = false
 
     /// Negotiates over the channel it is added to, from when that is active.
     ///
@@ -107,6 +108,16 @@ package final class MultistreamHandler: ChannelDuplexHandler, RemovableChannelHa
     }
 
     // MARK: outbound
+
+    /// Once all is agreed on and the pipeline above is not there yet, nothing more is read: what the channel
+    /// keeps is on its connection's account, and what is held here is not.
+    package func read(context: ChannelHandlerContext) {
+        if isEstablished, !hasEnded {
+            wantsRead = true
+        } else {
+            context.read()
+        }
+    }
 
     package func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
         guard var first = opening else {
@@ -224,6 +235,7 @@ package final class MultistreamHandler: ChannelDuplexHandler, RemovableChannelHa
             context.flush()
         }
         held.take().deliver(context)
+        if wantsRead { context.read() }
         context.pipeline.syncOperations.removeHandler(context: context, promise: nil)
     }
 

@@ -4,8 +4,13 @@ internal import NIOCore
 
 /// What a stream channel asks of the connection that carries it; all on the connection's loop.
 protocol StreamCarrier: AnyObject {
-    /// `count` more bytes are ready to be taken with `takeWrite`.
-    func wantsToSend(_ count: Int, on streamID: UInt32)
+    /// `count` more bytes are ready to be taken with `takeWrite`; false when there is no memory for them, and
+    /// the stream must end.
+    func wantsToSend(_ count: Int, on streamID: UInt32) -> Bool
+    /// Reserves memory for `count` bytes that wait to be read; false when there is none.
+    func keep(_ count: Int) -> Bool
+    /// Gives back what waited to be read, or to be sent and never will be.
+    func release(_ count: Int)
     /// The application took `count` bytes that were delivered.
     func consumed(_ count: Int, on streamID: UInt32)
     /// No more writes follow those announced.
@@ -67,6 +72,8 @@ final class StreamChannel: Channel, ChannelCore, @unchecked Sendable {
 
     private var pendingReads = Deque<ByteBuffer>()
     private var pendingReadBytes = 0
+    /// What the pending reads take of the connection's memory: more than their bytes.
+    private var keptBytes = 0
     private var readWanted = false
     private var readCompleteDue = false
     private var inputEnded = false
@@ -151,9 +158,32 @@ final class StreamChannel: Channel, ChannelCore, @unchecked Sendable {
             pipeline.fireChannelRead(bytes)
             carrier?.consumed(bytes.readableBytes, on: streamID)
         } else {
-            pendingReadBytes += bytes.readableBytes
-            pendingReads.append(bytes)
+            keep(bytes)
         }
+    }
+
+    /// Keeps bytes that nobody reads yet; without memory for them the stream is reset.
+    private func keep(_ bytes: ByteBuffer) {
+        let count = bytes.readableBytes
+        guard carrier?.keep(count + ConnectionMemory.overhead) ?? true else {
+            carrier?.consumed(count, on: streamID)
+            carrier?.reset(streamID, .resourceLimit)
+            switch state {
+            case .idle: resetReceived = .resourceLimit
+            case .active, .closing: finish(error: StreamReset.resourceLimit, informs: state == .active)
+            case .closed: break
+            }
+            return
+        }
+        keptBytes += count + ConnectionMemory.overhead
+        pendingReadBytes += count
+        // A short piece of a large read would keep all of it.
+        pendingReads.append(bytes.storageCapacity > 4 * count + 1024 ? ByteBuffer(buffer: bytes) : bytes)
+    }
+
+    private func unkeep(_ count: Int) {
+        carrier?.release(count)
+        keptBytes -= count
     }
 
     /// The peer's FIN, after all its bytes.
@@ -241,6 +271,7 @@ final class StreamChannel: Channel, ChannelCore, @unchecked Sendable {
         // A burst is bounded so that a handler can say stop between reads.
         while state == .active, readWanted, let bytes = pendingReads.popFirst() {
             pendingReadBytes -= bytes.readableBytes
+            unkeep(bytes.readableBytes + ConnectionMemory.overhead)
             readCompleteDue = true
             pipeline.fireChannelRead(bytes)
             carrier?.consumed(bytes.readableBytes, on: streamID)
@@ -265,6 +296,7 @@ final class StreamChannel: Channel, ChannelCore, @unchecked Sendable {
     private func dropPendingReads() {
         guard pendingReadBytes > 0 else { return }
         carrier?.consumed(pendingReadBytes, on: streamID)
+        unkeep(keptBytes)
         pendingReadBytes = 0
         pendingReads.removeAll()
     }
@@ -296,7 +328,12 @@ final class StreamChannel: Channel, ChannelCore, @unchecked Sendable {
         let count = unflushedBytes
         unflushedBytes = 0
         if count > 0 {
-            carrier?.wantsToSend(count, on: streamID)
+            guard carrier?.wantsToSend(count, on: streamID) ?? true else {
+                // Not part of what a drop gives back.
+                unflushedBytes = count
+                carrier?.reset(streamID, .resourceLimit)
+                return finish(error: StreamReset.resourceLimit, informs: state == .active)
+            }
         } else {
             completeEmptyWrites()
         }
@@ -398,6 +435,8 @@ final class StreamChannel: Channel, ChannelCore, @unchecked Sendable {
         }
         state = .closed
         dropPendingReads()
+        carrier?.release(pendingWriteBytes - unflushedBytes)
+        unflushedBytes = 0
         let writes = pendingWrites
         pendingWrites = MarkedCircularBuffer(initialCapacity: 0)
         pendingWriteBytes = 0

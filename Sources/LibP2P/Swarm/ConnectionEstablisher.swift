@@ -9,6 +9,7 @@ struct EstablishedConnection: Sendable {
     let info: ConnectionInfo
     let channel: any Channel
     let muxer: YamuxMuxer
+    let memory: ConnectionMemory
     /// Completed when the swarm takes the connection: streams that the peer opened go on then.
     let taken: EventLoopPromise<Void>
 
@@ -27,12 +28,14 @@ struct ConnectionEstablisher: Sendable {
     private let limits: SwarmLimits
     private let streamTimeout: TimeAmount
     private let roundTrips: RoundTripRelay
+    private let budget: MemoryBudget
     private let lastID = NIOLockedValueBox<UInt64>(0)
 
     init(
         upgrader: ConnectionUpgrader, protocols: ProtocolTable, limits: SwarmLimits, timings: SwarmTimings,
-        roundTrips: RoundTripRelay
+        roundTrips: RoundTripRelay, budget: MemoryBudget
     ) {
+        self.budget = budget
         self.upgrader = upgrader
         self.protocols = protocols
         self.limits = limits
@@ -60,16 +63,17 @@ struct ConnectionEstablisher: Sendable {
         }
         let id = nextID()
         let taken = channel.eventLoop.makePromise(of: Void.self)
+        let memory = ConnectionMemory(budget: budget, standing: limits.newcomers)
         let (protocols, limits, streamTimeout, roundTrips) = (protocols, limits, streamTimeout, roundTrips)
         let knownPeer = NIOLockedValueBox<PeerID?>(nil)
         return upgrader.upgrade(
-            channel, direction: direction, expectedPeer: expectedPeer, timeout: timeout,
+            channel, direction: direction, expectedPeer: expectedPeer, timeout: timeout, memory: memory,
             streams: { session in
                 knownPeer.withLockedValue { $0 = session.remotePeer }
                 let streams = NIOLoopBound(
                     InboundStreams(
                         peer: session.remotePeer, connection: id, protocols: protocols, limits: limits,
-                        timeout: streamTimeout),
+                        memory: memory, timeout: streamTimeout),
                     eventLoop: channel.eventLoop)
                 return { stream in taken.futureResult.flatMap { streams.value.setUp(stream) } }
             },
@@ -84,7 +88,7 @@ struct ConnectionEstablisher: Sendable {
                 info: ConnectionInfo(
                     id: id, direction: direction, remoteAddress: remote, localAddress: local,
                     channelBinding: result.session.channelBinding),
-                channel: channel, muxer: result.muxer, taken: taken)
+                channel: channel, muxer: result.muxer, memory: memory, taken: taken)
         }.flatMapErrorThrowing { error in
             taken.fail(error)
             throw error
@@ -132,18 +136,19 @@ struct InboundAcceptor: Sendable {
     /// Sets up one accepted socket.
     @Sendable func accept(_ channel: any Channel) -> EventLoopFuture<Void> {
         guard let remote = channel.remoteAddress?.ip,
-            gate.enter(remote: remote, local: channel.localAddress?.ip)
+            let pass = gate.enter(
+                remote: remote, local: channel.localAddress?.ip, close: { channel.close(promise: nil) })
         else {
-            return channel.eventLoop.makeFailedFuture(SwarmError.limitReached("pending inbound connections"))
+            return channel.eventLoop.makeFailedFuture(SwarmError.refused("a network that is blocked"))
         }
         guard underWay.begin() else {
-            gate.leave(remote: remote)
+            gate.leave(pass)
             return channel.eventLoop.makeFailedFuture(SwarmError.shutDown)
         }
         underWay.add(channel)
         let (gate, underWay, eventLoop, take) = (gate, underWay, eventLoop, take)
         establisher.establish(channel, .inbound, expectedPeer: nil, timeout: timeout).whenComplete { result in
-            gate.leave(remote: remote)
+            gate.leave(pass)
             eventLoop.execute {
                 if case .success(let connection) = result { take(connection) }
                 underWay.end()

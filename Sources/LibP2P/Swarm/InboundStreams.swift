@@ -7,14 +7,16 @@ final class InboundStreams {
     private let connection: ConnectionID
     private let protocols: ProtocolTable
     private let limits: SwarmLimits
+    private let memory: ConnectionMemory
     private let timeout: TimeAmount
     private var negotiating = 0
     private var open: [ProtocolID: Int] = [:]
 
     init(
         peer: PeerID, connection: ConnectionID, protocols: ProtocolTable, limits: SwarmLimits,
-        timeout: TimeAmount
+        memory: ConnectionMemory, timeout: TimeAmount
     ) {
+        self.memory = memory
         self.peer = peer
         self.connection = connection
         self.protocols = protocols
@@ -61,7 +63,8 @@ final class InboundStreams {
         let bound = NIOLoopBound(self, eventLoop: channel.eventLoop)
         channel.closeFuture.whenComplete { _ in bound.value.closed(name) }
         return handler(
-            NegotiatedStream(channel: channel, protocolID: name, peer: peer, connection: connection))
+            NegotiatedStream(
+                channel: channel, protocolID: name, peer: peer, connection: connection, memory: memory))
     }
 
     private func closed(_ name: ProtocolID) {

@@ -15,6 +15,8 @@ package final class Swarm: Host {
     private let driver: NIOLoopBound<SwarmDriver>
     private let protocols: ProtocolTable
     private let gate: InboundGate
+    /// The memory of all connections' queues and buffers.
+    package let memory: MemoryBudget
 
     /// Makes a swarm that neither listens nor dials yet.
     ///
@@ -41,7 +43,9 @@ package final class Swarm: Host {
         self.eventLoop = loop
         self.localPeer = identity.peerID
         self.protocols = ProtocolTable()
-        self.gate = InboundGate(limits: configuration.limits)
+        self.gate = InboundGate(
+            limits: configuration.limits, clock: configuration.clock, seed: configuration.seed &+ 1)
+        self.memory = configuration.memory
         let driver = SwarmDriver(
             identity: identity, security: security, group: group, loop: loop, configuration: configuration,
             protocols: protocols, gate: gate)
@@ -87,11 +91,27 @@ package final class Swarm: Host {
     }
 
     package func dial(_ peer: PeerID, addresses: [Multiaddr]) -> EventLoopFuture<Void> {
-        onLoop { $0.dial(peer, addresses) }
+        dial(peer, addresses: addresses, as: .recorded)
+    }
+
+    package func dial(
+        _ peer: PeerID, addresses: [Multiaddr], as dialClass: DialClass
+    ) -> EventLoopFuture<Void> {
+        onLoop { $0.dial(peer, addresses, as: dialClass) }
     }
 
     package func setKeepConnected(_ keep: Bool, for peer: PeerID, addresses: [Multiaddr]) {
-        onLoop { $0.receive(.keepConnected(keep, peer, addresses: addresses)) }
+        setKeepConnected(keep, for: peer, addresses: addresses, as: .recorded)
+    }
+
+    package func setKeepConnected(
+        _ keep: Bool, for peer: PeerID, addresses: [Multiaddr], as dialClass: DialClass
+    ) {
+        onLoop { $0.receive(.keepConnected(keep, peer, addresses: addresses, as: dialClass)) }
+    }
+
+    package func setStanding(_ standing: PeerStanding, of peer: PeerID) {
+        onLoop { $0.receive(.standing(peer, standing)) }
     }
 
     package func disconnect(_ peer: PeerID, reason: DisconnectReason) {

@@ -5,6 +5,8 @@ package struct SwarmConfiguration: Sendable {
     package var limits = SwarmLimits()
     package var timings = SwarmTimings()
     package var yamux = YamuxConfiguration()
+    /// What the queues and buffers of all connections may take.
+    package var memory = MemoryBudget()
     /// What identify says of the software: `kairos-node-agent/<version>`.
     package var agentVersion = PeerInformation.agentPrefix + "dev"
     /// The clocks; tests may bring their own.

@@ -17,6 +17,19 @@ final class SwarmConnection {
     /// The socket's channel.
     var channel: any Channel { established.channel }
     var muxer: YamuxMuxer { established.muxer }
+    /// What the connection holds of the process' memory, and its peer's standing.
+    var memory: ConnectionMemory { established.memory }
+
+    /// Lets the peer hold what its standing allows.
+    func setStanding(_ standing: PeerStanding) {
+        guard memory.standing != standing else { return }
+        memory.setStanding(standing)
+        muxer.standingChanged()
+        channel.setOption(.recvAllocator, value: TCPTransport.receiveAllocator(for: standing))
+            .whenFailure { _ in
+                // The socket is gone.
+            }
+    }
 
     /// Lets the peer's streams go on.
     func accept() {

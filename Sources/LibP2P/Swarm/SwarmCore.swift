@@ -17,6 +17,12 @@ package import Timing
 /// were opened within moments, the one that the smaller peer ID dialled, so that both ends prefer
 /// the same. Where the other end is one of our own nodes, the end with the smaller peer ID closes
 /// the others after a while.
+///
+/// **Standing.** A peer of which nobody has said better is unproven. Such peers share few places, of which a
+/// newcomer always gets one: somebody else loses his at random (`UnprovenShare`). An unproven peer makes one
+/// connection, a newer one in the place of the older; what it tells of its addresses is not remembered, nor is it
+/// once it is gone. Dials have slots by `DialClass`, so that dead addresses that somebody told delay nobody
+/// who is worth more.
 package struct SwarmCore: Sendable {
     /// Names one attempt to reach one address.
     package struct AttemptID: Hashable, Sendable {
@@ -25,9 +31,11 @@ package struct SwarmCore: Sendable {
 
     package enum Input: Sendable {
         /// Reach the peer at these addresses and those remembered.
-        case dial(PeerID, addresses: [Multiaddr])
+        case dial(PeerID, addresses: [Multiaddr], as: DialClass = .recorded)
         /// Stay connected to the peer, or no longer.
-        case keepConnected(Bool, PeerID, addresses: [Multiaddr])
+        case keepConnected(Bool, PeerID, addresses: [Multiaddr], as: DialClass = .recorded)
+        /// What the peer, which is connected, has shown of itself.
+        case standing(PeerID, PeerStanding)
         /// The attempt did not lead to a connection.
         case attemptFailed(AttemptID, reason: String)
         /// A connection to the peer is secured and muxed. The attempt is nil when inbound.
@@ -61,6 +69,8 @@ package struct SwarmCore: Sendable {
         case close(ConnectionID, DisconnectReason)
         /// The connection is forgotten, and with it the peer if it was the last.
         case removed(PeerID, ConnectionID, isLast: Bool)
+        /// The peer has another standing now, on all of its connections.
+        case standing(PeerID, PeerStanding)
     }
 
     private struct Address {
@@ -85,6 +95,11 @@ package struct SwarmCore: Sendable {
         var addresses: OrderedDictionary<Multiaddr, Address> = [:]
         var isKept = false
         var isOurs = false
+        var standing: PeerStanding
+        /// The best that it has shown of itself since this node started.
+        var bestStanding = PeerStanding.unproven
+        /// For what it was last dialled or kept.
+        var dialClass = DialClass.recorded
         var tries = 0
         var quickRedials = 0
         var redial: Instant?
@@ -94,6 +109,14 @@ package struct SwarmCore: Sendable {
         var touched: Instant
 
         var isIdle: Bool { !isKept && dial == nil && connections.isEmpty }
+        /// The class of its dials now.
+        var slotClass: DialClass {
+            switch bestStanding {
+            case .unproven: dialClass
+            case .member: max(dialClass, .recorded)
+            case .admitted: max(dialClass, .proven)
+            }
+        }
     }
 
     /// This node.
@@ -105,7 +128,12 @@ package struct SwarmCore: Sendable {
     private var owners: [ConnectionID: PeerID] = [:]
     private var attemptOwners: [AttemptID: PeerID] = [:]
     private var lastAttempt: UInt64 = 0
-    private var waiting = Deque<PeerID>()
+    /// Dials under way by class.
+    private var slotsInUse: [DialClass: Int] = [:]
+    private var attemptClasses: [AttemptID: DialClass] = [:]
+    /// Who waits for a slot, by class.
+    private var waiting: [DialClass: OrderedSet<PeerID>] = [:]
+    private var unproven: UnprovenShare<ConnectionID>
     private var blocklist = AddressBlocklist()
     private var isShutDown = false
     private var effects: [Effect] = []
@@ -118,12 +146,21 @@ package struct SwarmCore: Sendable {
         self.limits = limits
         self.timings = timings
         self.random = SeededGenerator(seed: seed)
+        self.unproven = UnprovenShare(
+            capacity: limits.unprovenConnections, perAddress: limits.unprovenPerAddress,
+            patience: timings.proofPatience)
     }
 
     // MARK: - What others may look at
 
     /// Connections that are up.
     package var connectionCount: Int { owners.count }
+
+    /// Connections of unproven peers, which may have to give way.
+    package var unprovenCount: Int { unproven.count }
+
+    /// What the peer has shown of itself.
+    package func standing(of peer: PeerID) -> PeerStanding { peers[peer]?.standing ?? limits.newcomers }
 
     /// The connection on which new streams to the peer are opened; nil when there is none.
     package func preferredConnection(to peer: PeerID) -> ConnectionID? {
@@ -152,7 +189,9 @@ package struct SwarmCore: Sendable {
         for entry in peers.values {
             if let redial = entry.redial { deadline = min(deadline, redial) }
             if let surplusDue = entry.surplusDue { deadline = min(deadline, surplusDue) }
-            if let next = entry.dial?.steps.first, attemptOwners.count < limits.dialAttempts {
+            if let dial = entry.dial, let next = dial.steps.first, hasSlot(for: entry.slotClass),
+                dial.attempts.count < limits.dialAttemptsPerPeer
+            {
                 deadline = min(deadline, next.start)
             }
         }
@@ -163,8 +202,11 @@ package struct SwarmCore: Sendable {
 
     package mutating func receive(_ input: Input, at now: Instant) -> [Effect] {
         switch input {
-        case .dial(let peer, let addresses): requestDial(peer, addresses, at: now)
-        case .keepConnected(let keep, let peer, let addresses): setKept(keep, peer, addresses, at: now)
+        case .dial(let peer, let addresses, let dialClass):
+            requestDial(peer, addresses, as: dialClass, at: now)
+        case .keepConnected(let keep, let peer, let addresses, let dialClass):
+            setKept(keep, peer, addresses, as: dialClass, at: now)
+        case .standing(let peer, let standing): setStanding(standing, of: peer, at: now)
         case .attemptFailed(let attempt, let reason): attemptFailed(attempt, reason, at: now)
         case .opened(let peer, let info, let attempt): opened(peer, info, attempt, at: now)
         case .closed(let connection): closed(connection, at: now)
@@ -180,13 +222,18 @@ package struct SwarmCore: Sendable {
         return effects
     }
 
-    private mutating func requestDial(_ peer: PeerID, _ addresses: [Multiaddr], at now: Instant) {
+    private mutating func requestDial(
+        _ peer: PeerID, _ addresses: [Multiaddr], as dialClass: DialClass, at now: Instant
+    ) {
         guard !isShutDown else { return effects.append(.dialEnded(peer, .shutDown)) }
         guard peer != localPeer else { return effects.append(.dialEnded(peer, .dialToSelf)) }
         guard remember(peer, addresses, at: now) else {
             return effects.append(.dialEnded(peer, .limitReached("remembered peers")))
         }
         guard let entry = peers[peer] else { return }
+        if entry.dial == nil, !entry.isKept || entry.dialClass < dialClass {
+            peers[peer]?.dialClass = dialClass
+        }
         if entry.connections.contains(where: { !$0.isClosing }) {
             return effects.append(.dialEnded(peer, nil))
         }
@@ -198,7 +245,9 @@ package struct SwarmCore: Sendable {
         }
     }
 
-    private mutating func setKept(_ keep: Bool, _ peer: PeerID, _ addresses: [Multiaddr], at now: Instant) {
+    private mutating func setKept(
+        _ keep: Bool, _ peer: PeerID, _ addresses: [Multiaddr], as dialClass: DialClass, at now: Instant
+    ) {
         guard peer != localPeer, !isShutDown else { return }
         guard keep else {
             peers[peer]?.isKept = false
@@ -208,6 +257,7 @@ package struct SwarmCore: Sendable {
         }
         guard remember(peer, addresses, at: now, evenIfFull: true) else { return }
         peers[peer]?.isKept = true
+        peers[peer]?.dialClass = dialClass
         // Told again, there is news of the peer: it is dialled at once.
         if let entry = peers[peer], entry.connections.isEmpty, entry.dial == nil {
             startDial(peer, isAskedFor: false, at: now)
@@ -215,7 +265,7 @@ package struct SwarmCore: Sendable {
     }
 
     private mutating func attemptFailed(_ attempt: AttemptID, _ reason: String, at now: Instant) {
-        guard let peer = attemptOwners.removeValue(forKey: attempt),
+        guard let peer = endAttempt(attempt),
             let address = peers[peer]?.dial?.attempts.removeValue(forKey: attempt)
         else { return }
         penalize(address, of: peer, at: now)
@@ -231,7 +281,7 @@ package struct SwarmCore: Sendable {
         _ peer: PeerID, _ info: ConnectionInfo, _ attempt: AttemptID?, at now: Instant
     ) {
         if let attempt {
-            attemptOwners[attempt] = nil
+            _ = endAttempt(attempt)
             if let address = peers[peer]?.dial?.attempts.removeValue(forKey: attempt) {
                 peers[peer]?.addresses[address] = Address()
             }
@@ -241,9 +291,10 @@ package struct SwarmCore: Sendable {
             advanceDial(peer, at: now)
             return
         }
-        if peers[peer] == nil { peers[peer] = Peer(touched: now) }
+        if peers[peer] == nil { peers[peer] = newPeer(at: now) }
         guard let entry = peers[peer] else { return }
         let isFirst = entry.connections.isEmpty
+        if entry.standing == .unproven { makePlace(for: peer, entry, info, at: now) }
         peers[peer]?.connections.append(Connection(info: info, opened: now))
         peers[peer]?.touched = now
         peers[peer]?.redial = nil
@@ -269,10 +320,77 @@ package struct SwarmCore: Sendable {
         if peer == localPeer { return .gated }
         if blocklist.blocks(info.remoteAddress) || blocklist.blocks(info.localAddress) { return .gated }
         let entry = peers[peer]
-        let isKept = entry?.isKept ?? false
-        if owners.count >= (isKept ? limits.connections * 2 : limits.connections) { return .resourceLimit }
-        if (entry?.connections.count ?? 0) >= limits.connectionsPerPeer { return .resourceLimit }
+        // An unproven peer needs no room among the proven ones; it gets a place among its like.
+        guard let entry, entry.standing > .unproven else {
+            return limits.newcomers > .unproven && isFull(entry) ? .resourceLimit : nil
+        }
+        if isFull(entry) { return .resourceLimit }
+        if entry.connections.count >= limits.connectionsPerPeer { return .resourceLimit }
         return nil
+    }
+
+    /// Whether there are as many connections to proven peers as there may be.
+    private func isFull(_ entry: Peer?) -> Bool {
+        let isKept = entry?.isKept ?? false
+        return owners.count - unproven.count >= (isKept ? limits.connections * 2 : limits.connections)
+    }
+
+    // MARK: - Standing
+
+    private func newPeer(at now: Instant) -> Peer {
+        Peer(standing: limits.newcomers, touched: now)
+    }
+
+    /// Gives a connection of an unproven peer its place; an older one that the peer made, and at random one of
+    /// another peer, may lose theirs.
+    private mutating func makePlace(
+        for peer: PeerID, _ entry: Peer, _ info: ConnectionInfo, at now: Instant
+    ) {
+        if info.direction == .inbound {
+            // Whoever connects anew has lost the older connection, or is up to no good.
+            close(peer, .supplanted) { $0.direction == .inbound }
+            for connection in entry.connections where connection.info.direction == .inbound {
+                unproven.leave(connection.info.id)
+            }
+        } else if entry.slotClass == .pinned {
+            // The operator's word is as good as a place of its own; so many names are not in a configuration.
+            return
+        }
+        takePlace(info, at: now)
+    }
+
+    private mutating func takePlace(_ info: ConnectionInfo, at now: Instant) {
+        let address = info.remoteAddress.ipAddress ?? .v4(IPv4Address(0))
+        guard
+            let victim = unproven.enter(info.id, from: AddressGroup(address), at: now, using: &random),
+            let owner = owners[victim]
+        else { return }
+        close(owner, .resourceLimit) { $0.id == victim }
+    }
+
+    private mutating func setStanding(_ standing: PeerStanding, of peer: PeerID, at now: Instant) {
+        guard let entry = peers[peer], !entry.connections.isEmpty, entry.standing != standing else { return }
+        if standing == .unproven {
+            peers[peer]?.standing = .unproven
+            for connection in entry.connections where !connection.isClosing {
+                takePlace(connection.info, at: now)
+            }
+        } else {
+            if entry.standing == .unproven {
+                guard standing == .admitted || memberConnectionCount < limits.memberConnections else {
+                    return
+                }
+                guard !isFull(entry) else { return close(peer, .resourceLimit) { _ in true } }
+            }
+            peers[peer]?.standing = standing
+            peers[peer]?.bestStanding = max(entry.bestStanding, standing)
+            for connection in entry.connections { unproven.leave(connection.info.id) }
+        }
+        effects.append(.standing(peer, standing))
+    }
+
+    private var memberConnectionCount: Int {
+        peers.values.reduce(0) { $1.standing == .member ? $0 + $1.connections.count : $0 }
     }
 
     private mutating func closed(_ connection: ConnectionID, at now: Instant) {
@@ -283,6 +401,7 @@ package struct SwarmCore: Sendable {
         peers[peer]?.connections.remove(at: index)
         peers[peer]?.touched = now
         let isLast = entry.connections.count == 1
+        unproven.leave(connection)
         effects.append(.removed(peer, connection, isLast: isLast))
         guard isLast else { return planSurplus(peer, at: now) }
         peers[peer]?.surplusDue = nil
@@ -293,15 +412,22 @@ package struct SwarmCore: Sendable {
         } else {
             peers[peer]?.tries += 1
         }
+        let isUnproven = entry.standing == .unproven
+        peers[peer]?.standing = limits.newcomers
         if entry.isKept, entry.dial == nil { planRedial(peer, at: now) }
-        forgetIfUseless(peer)
+        if isUnproven, entry.bestStanding == .unproven, peers[peer]?.isIdle ?? false {
+            peers[peer] = nil
+        } else {
+            forgetIfUseless(peer)
+        }
     }
 
     private mutating func identified(
         _ peer: PeerID, _ addresses: [Multiaddr], isOurs: Bool, at now: Instant
     ) {
-        guard peers[peer] != nil else { return }
-        remember(peer, addresses, at: now)
+        guard let entry = peers[peer] else { return }
+        // Anyone can name addresses, of others or of nobody.
+        if entry.standing > .unproven { remember(peer, addresses, at: now) }
         peers[peer]?.isOurs = isOurs
         planSurplus(peer, at: now)
     }
@@ -323,7 +449,7 @@ package struct SwarmCore: Sendable {
 
     private mutating func shutDown() {
         isShutDown = true
-        waiting.removeAll()
+        waiting = [:]
         for (peer, entry) in peers {
             if entry.dial != nil {
                 endDial(peer)
@@ -425,15 +551,20 @@ package struct SwarmCore: Sendable {
 
     private mutating func advanceDial(_ peer: PeerID, at now: Instant) {
         while let dial = peers[peer]?.dial, let step = dial.steps.first, step.start <= now {
-            guard attemptOwners.count < limits.dialAttempts else {
-                if !waiting.contains(peer) { waiting.append(peer) }
+            let slotClass = peers[peer]?.slotClass ?? .unproven
+            guard hasSlot(for: slotClass) else {
+                waiting[slotClass, default: []].append(peer)
                 return
             }
+            // It goes on when one of its own attempts ends.
+            guard dial.attempts.count < limits.dialAttemptsPerPeer else { return }
             peers[peer]?.dial?.steps.removeFirst()
             lastAttempt += 1
             let attempt = AttemptID(rawValue: lastAttempt)
             peers[peer]?.dial?.attempts[attempt] = step.address
             attemptOwners[attempt] = peer
+            attemptClasses[attempt] = slotClass
+            slotsInUse[slotClass, default: 0] += 1
             let isDistant = step.address.reach == .public
             let timeout = isDistant ? timings.publicDialTimeout : timings.privateDialTimeout
             effects.append(.dial(attempt, peer, step.address, timeout: timeout))
@@ -446,16 +577,37 @@ package struct SwarmCore: Sendable {
     }
 
     private mutating func startWaiting(at now: Instant) {
-        while attemptOwners.count < limits.dialAttempts, let peer = waiting.popFirst() {
-            advanceDial(peer, at: now)
+        for slotClass in DialClass.allCases.reversed() {
+            while hasSlot(for: slotClass), let peer = waiting[slotClass]?.first {
+                waiting[slotClass]?.removeFirst()
+                advanceDial(peer, at: now)
+            }
         }
+    }
+
+    /// Whether another dial of `slotClass` may begin: neither its share nor one above is used up.
+    private func hasSlot(for slotClass: DialClass) -> Bool {
+        var inUse = 0
+        for other in DialClass.allCases {
+            inUse += slotsInUse[other, default: 0]
+            if other >= slotClass, inUse >= other.share(of: limits.dialAttempts) { return false }
+        }
+        return true
+    }
+
+    /// The attempt takes no slot any more; returns whose it was.
+    private mutating func endAttempt(_ attempt: AttemptID) -> PeerID? {
+        if let slotClass = attemptClasses.removeValue(forKey: attempt) {
+            slotsInUse[slotClass, default: 1] -= 1
+        }
+        return attemptOwners.removeValue(forKey: attempt)
     }
 
     /// Ends a dial without word of it.
     private mutating func endDial(_ peer: PeerID) {
         guard let dial = peers[peer]?.dial else { return }
         for attempt in dial.attempts.keys {
-            attemptOwners[attempt] = nil
+            _ = endAttempt(attempt)
             effects.append(.cancel(attempt))
         }
         peers[peer]?.dial = nil
@@ -520,7 +672,7 @@ package struct SwarmCore: Sendable {
     ) -> Bool {
         if peers[peer] == nil {
             if peers.count >= limits.rememberedPeers, !forgetOldest(), !evenIfFull { return false }
-            peers[peer] = Peer(touched: now)
+            peers[peer] = newPeer(at: now)
         }
         peers[peer]?.touched = now
         for address in addresses {

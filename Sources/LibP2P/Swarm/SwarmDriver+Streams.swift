@@ -15,7 +15,7 @@ extension SwarmDriver {
         }
         let known = information[peer]?.protocols ?? []
         let lazy = names.first { known.contains($0) }
-        let (id, loop) = (connection.info.id, connection.muxer.eventLoop)
+        let (id, loop, memory) = (connection.info.id, connection.muxer.eventLoop, connection.memory)
         let timeout = TimeAmount.nanoseconds(configuration.timings.streamNegotiationTimeout.wholeNanoseconds)
         let negotiated = loop.makePromise(of: ProtocolID.self)
         let opened = connection.muxer.openStream { channel in
@@ -25,7 +25,8 @@ extension SwarmDriver {
                 let handler = MultistreamHandler(dialer, timeout: timeout, negotiated: negotiated) {
                     name, channel in
                     initialize(
-                        NegotiatedStream(channel: channel, protocolID: name, peer: peer, connection: id))
+                        NegotiatedStream(
+                            channel: channel, protocolID: name, peer: peer, connection: id, memory: memory))
                 }
                 try channel.pipeline.syncOperations.addHandler(handler)
             }

@@ -57,7 +57,7 @@ final class SwarmDriver {
             upgrader: ConnectionUpgrader(
                 security: security, yamuxConfiguration: configuration.yamux, clock: configuration.clock),
             protocols: protocols, limits: configuration.limits, timings: configuration.timings,
-            roundTrips: roundTrips)
+            roundTrips: roundTrips, budget: configuration.memory)
         self.core = SwarmCore(
             localPeer: identity.peerID, limits: configuration.limits, timings: configuration.timings,
             seed: configuration.seed)
@@ -112,6 +112,7 @@ final class SwarmDriver {
         case .close(let connection, let reason):
             connections[connection]?.close(reason)
         case .removed(let peer, let connection, let isLast): removed(peer, connection, isLast: isLast)
+        case .standing(let peer, let standing): changed(peer, standing)
         }
     }
 
@@ -132,10 +133,12 @@ final class SwarmDriver {
 
     // MARK: - Dialling
 
-    func dial(_ peer: PeerID, _ addresses: [Multiaddr]) -> EventLoopFuture<Void> {
+    func dial(
+        _ peer: PeerID, _ addresses: [Multiaddr], as dialClass: DialClass
+    ) -> EventLoopFuture<Void> {
         let promise = eventLoop.makePromise(of: Void.self)
         dials[peer, default: []].append(promise)
-        receive(.dial(peer, addresses: addresses))
+        receive(.dial(peer, addresses: addresses, as: dialClass))
         return promise.futureResult
     }
 
@@ -302,6 +305,7 @@ final class SwarmDriver {
             metadata: [
                 "peer": "\(peer)", "address": "\(info.remoteAddress)", "direction": "\(info.direction)",
             ])
+        connection.setStanding(core.standing(of: peer))
         emit(isFirst ? .peerConnected(peer, info) : .connectionAdded(peer, info))
         connection.accept()
         let bound = NIOLoopBound(self, eventLoop: eventLoop)
@@ -309,6 +313,13 @@ final class SwarmDriver {
             bound.value.receive(.closed(info.id))
         }
         identify(connection)
+    }
+
+    private func changed(_ peer: PeerID, _ standing: PeerStanding) {
+        for info in core.connections(to: peer) { connections[info.id]?.setStanding(standing) }
+        // What an unproven peer said of its addresses was not taken; now it counts.
+        guard standing > .unproven, let known = information[peer] else { return }
+        receive(.identified(peer, addresses: known.listenAddresses, isOurs: known.isKairosNode))
     }
 
     private func removed(_ peer: PeerID, _ connection: ConnectionID, isLast: Bool) {

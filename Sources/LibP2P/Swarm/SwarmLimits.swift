@@ -1,23 +1,32 @@
 /// What the swarm allows itself and others: every number bounds memory or work that somebody else
 /// could otherwise cause.
 package struct SwarmLimits: Hashable, Sendable {
-    /// Connections in all. An inbound one above it is refused; peers marked to stay connected to are
-    /// dialled up to twice the number.
+    /// What a peer counts as of which nobody has said anything (`Host.setStanding`). Where nobody judges at
+    /// all, as in a test of two nodes, it is `admitted`.
+    package var newcomers = PeerStanding.unproven
+    /// Connections to peers that have proven themselves. An inbound one above it is refused; peers marked to
+    /// stay connected to are dialled up to twice the number.
     package var connections = 512
-    /// Connections to one peer: both ends may dial at once, more is abuse.
+    /// Of these, connections to peers that are members and not admitted. One above stays unproven.
+    package var memberConnections = 256
+    /// Connections to unproven peers. One above takes the place of another, chosen at random.
+    package var unprovenConnections = 128
+    /// The same from one IPv4 address or IPv6 /64.
+    package var unprovenPerAddress = 16
+    /// Connections to one peer: both ends may dial at once, more is abuse. An unproven one may make one.
     package var connectionsPerPeer = 4
-    /// Inbound connections whose handshake is not complete.
+    /// Inbound connections whose handshake is not complete. One above takes the place of another.
     package var pendingInbound = 64
-    /// The same from one IP address; nodes behind one NAT share one.
+    /// The same from one IPv4 address or IPv6 /64; nodes behind one NAT share one.
     package var pendingInboundPerAddress = 16
-    /// Dial attempts under way at once.
+    /// Dial attempts under way at once, shared out by `DialClass`.
     package var dialAttempts = 32
+    /// Dial attempts under way at once to one peer, which may name many addresses.
+    package var dialAttemptsPerPeer = 8
     /// Addresses remembered for one peer.
     package var addressesPerPeer = 32
     /// Peers remembered that are not connected.
     package var rememberedPeers = 2048
-    /// Streams that one peer may have open at once.
-    package var inboundStreamsPerPeer = 1024
     /// Streams of one protocol that one peer may have open at once.
     package var inboundStreamsPerProtocol = 512
     /// Streams of one peer whose protocol is not agreed on.
@@ -31,6 +40,8 @@ package struct SwarmTimings: Hashable, Sendable {
     /// How long connecting and handshake may take to a private and to a public address.
     package var privateDialTimeout: Duration = .seconds(5)
     package var publicDialTimeout: Duration = .seconds(15)
+    /// How long an unproven peer may take to prove itself before it loses its place to newcomers first.
+    package var proofPatience: Duration = .seconds(20)
     /// How long an inbound connection may take from accept to muxed.
     package var inboundUpgradeTimeout: Duration = .seconds(15)
     /// How long one address has a head start over the next.

@@ -27,11 +27,12 @@ struct ConnectionUpgrader: Sendable {
     /// `onEvent` takes the muxer's news.
     func upgrade(
         _ channel: any Channel, direction: ConnectionDirection, expectedPeer: PeerID?, timeout: TimeAmount,
-        streams: @escaping Streams, onEvent: @escaping @Sendable (YamuxHandler.Event) -> Void
+        memory: ConnectionMemory? = nil, streams: @escaping Streams,
+        onEvent: @escaping @Sendable (YamuxHandler.Event) -> Void
     ) -> EventLoopFuture<Result> {
         let attempt = UpgradeAttempt(
-            upgrader: self, channel: channel, direction: direction, timeout: timeout, streams: streams,
-            onEvent: onEvent)
+            upgrader: self, channel: channel, direction: direction, timeout: timeout, memory: memory,
+            streams: streams, onEvent: onEvent)
         return attempt.run(expectedPeer: expectedPeer)
     }
 }
@@ -42,13 +43,14 @@ private final class UpgradeAttempt {
     private let channel: any Channel
     private let direction: ConnectionDirection
     private let timeout: TimeAmount
+    private let memory: ConnectionMemory?
     private let streams: ConnectionUpgrader.Streams
     private let onEvent: @Sendable (YamuxHandler.Event) -> Void
     private let done: EventLoopPromise<ConnectionUpgrader.Result>
 
     init(
         upgrader: ConnectionUpgrader, channel: any Channel, direction: ConnectionDirection,
-        timeout: TimeAmount,
+        timeout: TimeAmount, memory: ConnectionMemory?,
         streams: @escaping ConnectionUpgrader.Streams,
         onEvent: @escaping @Sendable (YamuxHandler.Event) -> Void
     ) {
@@ -56,6 +58,7 @@ private final class UpgradeAttempt {
         self.channel = channel
         self.direction = direction
         self.timeout = timeout
+        self.memory = memory
         self.streams = streams
         self.onEvent = onEvent
         self.done = channel.eventLoop.makePromise()
@@ -102,7 +105,7 @@ private final class UpgradeAttempt {
     private func install(_ session: SecureSession) throws {
         let handler = YamuxHandler(
             role: direction == .outbound ? .client : .server, configuration: upgrader.yamuxConfiguration,
-            clock: upgrader.clock, inboundStream: streams(session), onEvent: onEvent)
+            clock: upgrader.clock, memory: memory, inboundStream: streams(session), onEvent: onEvent)
         try channel.pipeline.syncOperations.addHandler(handler)
         let muxer = YamuxMuxer(handler: handler, eventLoop: channel.eventLoop)
         done.succeed(ConnectionUpgrader.Result(session: session, muxer: muxer))

@@ -72,7 +72,7 @@ package struct TCPTransport: Sendable {
         bootstrap =
             bootstrap
             .childChannelOption(.writeBufferWaterMark, value: Self.watermark)
-            .childChannelOption(.recvAllocator, value: Self.receiveAllocator)
+            .childChannelOption(.recvAllocator, value: Self.receiveAllocator(for: .unproven))
         do {
             return bootstrap.bind(to: try Self.socketAddress(ip, zone: zone, port: endpoint.port))
         } catch {
@@ -86,8 +86,14 @@ package struct TCPTransport: Sendable {
     /// offload, little enough that a packet written now leaves soon.
     private static let watermark = ChannelOptions.Types.WriteBufferWaterMark(
         low: 128 * 1024, high: 256 * 1024)
-    private static let receiveAllocator = AdaptiveRecvByteBufferAllocator(
-        minimum: 2048, initial: 8192, maximum: 128 * 1024)
+
+    /// The buffers that a socket is read into. They grow with what arrives and stay with the socket, so those of
+    /// peers that have proven nothing stay small.
+    static func receiveAllocator(for standing: PeerStanding) -> AdaptiveRecvByteBufferAllocator {
+        AdaptiveRecvByteBufferAllocator(
+            minimum: 2048, initial: standing == .unproven ? 2048 : 8192,
+            maximum: standing == .unproven ? 16 * 1024 : 128 * 1024)
+    }
 
     private struct SocketOption {
         let name: ChannelOptions.Types.SocketOption
@@ -108,7 +114,7 @@ package struct TCPTransport: Sendable {
         var bootstrap =
             bootstrap
             .channelOption(.writeBufferWaterMark, value: watermark)
-            .channelOption(.recvAllocator, value: receiveAllocator)
+            .channelOption(.recvAllocator, value: receiveAllocator(for: .unproven))
         for option in socketOptions { bootstrap = bootstrap.channelOption(option.name, value: option.value) }
         return bootstrap
     }

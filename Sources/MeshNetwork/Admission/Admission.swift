@@ -6,13 +6,23 @@ package import Timing
 /// ```
 /// connected ──identify lists admission──► proving ──valid proof──► admitted
 ///     │                                      │
-///     └──identify lists /meshsub only──► stock   └──no or bad proof──► refused, tried again later
+///     │                                      └──no or bad proof──► refused, tried again later
+///     ├──identify lists /meshsub only──► visitor ──writes in the room──► stock
+///     └──neither, for 20 s──► disconnected
 /// ```
 ///
 /// One round trip: whoever dialled opens a stream and sends `01 ‖ proof`; the other answers
 /// `01 ‖ 00 ‖ proof`, or `01 ‖ 01` when the proof is bad, and gives nothing of its own away. The one
-/// who was dialled opens a stream too when nothing came for a while. Stock nodes do not know the
-/// protocol and are served as stock nodes are: the sealed room and signed entries protect from them.
+/// who was dialled opens a stream too when nothing came for a while.
+///
+/// Stock nodes do not know the protocol. One shows that it belongs here by what it writes: a sealed block with a
+/// signed entry of its own, in a message of its own, over a connection of its own. That the block opens is not
+/// enough, since all who listen get sealed blocks and could send them again in their own name. Stock nodes say
+/// what they hold every 5 to 15 s; one that holds nothing of its own yet stays a visitor: it gets the room's
+/// messages, and is cut off only when somebody else needs its place.
+///
+/// From this follows what a peer may hold here (`PeerStanding`): the admitted are admitted, stock nodes are members,
+/// all others unproven.
 package struct Admission: Sendable {
     /// What is known of a connected peer.
     package enum Standing: Hashable, Sendable {
@@ -22,10 +32,21 @@ package struct Admission: Sendable {
         case proving
         /// It holds the network token.
         case admitted
-        /// It speaks EdgeVPN's protocols and not ours.
+        /// It speaks EdgeVPN's protocols and not ours, which anyone can.
+        case visitor
+        /// It does so, and has shown that it can write in the room.
         case stock
         /// It speaks admission and its proof was wrong.
         case refused
+
+        /// What the peer may hold on this node.
+        package var peerStanding: PeerStanding {
+            switch self {
+            case .unknown, .proving, .visitor, .refused: .unproven
+            case .stock: .member
+            case .admitted: .admitted
+            }
+        }
     }
 
     package enum Input: Sendable {
@@ -41,6 +62,9 @@ package struct Admission: Sendable {
         case request(PeerID, ConnectionID, stream: UInt64, [UInt8])
         /// The answer on the stream that this node opened.
         case answer(PeerID, ConnectionID, [UInt8])
+        /// A sealed block with a signed entry of the peer's own came in a message of its own, and the peer
+        /// itself brought it.
+        case wroteInRoom(PeerID)
         case tick
     }
 
@@ -55,7 +79,7 @@ package struct Admission: Sendable {
         case reject(stream: UInt64)
         /// The peer's standing is another one now; nil when it left.
         case changed(PeerID, Standing?)
-        /// Close the connections to a peer that goes on failing.
+        /// Close the connections to a peer that goes on failing, or speaks none of the room's protocols.
         case disconnect(PeerID)
     }
 
@@ -77,6 +101,8 @@ package struct Admission: Sendable {
     private static let patience = Duration.seconds(3)
     private static let retryInterval = Duration.seconds(10)
     private static let attemptTimeout = Duration.seconds(10)
+    /// How long a peer may leave open what it speaks.
+    private static let silence = Duration.seconds(20)
     /// Bad proofs of one peer before its connections are closed.
     private static let toleratedFailures = 3
     /// Peers whose failures are remembered after they left.
@@ -89,6 +115,8 @@ package struct Admission: Sendable {
         var tryAt: Instant?
         /// When the attempt under way is given up.
         var giveUpAt: Instant?
+        /// When it is disconnected, unless it has said by then that it speaks the room's protocols.
+        var speakBy: Instant?
     }
 
     private struct Offender: Sendable {
@@ -112,14 +140,14 @@ package struct Admission: Sendable {
 
     /// The earliest instant at which `.tick` has something to do.
     package var nextDeadline: Instant? {
-        peers.values.lazy.compactMap { [$0.tryAt, $0.giveUpAt].compactMap { $0 }.min() }.min()
+        peers.values.lazy.compactMap { [$0.tryAt, $0.giveUpAt, $0.speakBy].compactMap { $0 }.min() }.min()
     }
 
     package mutating func receive(_ input: Input, at now: Instant) -> [Effect] {
         switch input {
         case .connected(let peer, let connection):
             let isNew = peers[peer] == nil
-            peers[peer, default: Peer()].connections[connection.id] = connection
+            peers[peer, default: Peer(speakBy: now + Self.silence)].connections[connection.id] = connection
             return isNew ? [.changed(peer, .unknown)] : []
         case .connectionClosed(let peer, let connection):
             peers[peer]?.connections[connection] = nil
@@ -136,6 +164,8 @@ package struct Admission: Sendable {
             return request(peer, connection, stream, bytes, now)
         case .answer(let peer, let connection, let bytes):
             return answer(peer, connection, bytes, now)
+        case .wroteInRoom(let peer):
+            return peers[peer]?.standing == .visitor ? move(peer, to: .stock) : []
         case .tick:
             return tick(now)
         }
@@ -147,15 +177,15 @@ package struct Admission: Sendable {
     {
         guard var state = peers[peer] else { return [] }
         if protocols.contains(Self.protocolID) {
-            guard state.standing == .unknown || state.standing == .stock else { return [] }
+            guard [.unknown, .visitor, .stock].contains(state.standing) else { return [] }
             let dialled = state.connections.values.contains { $0.direction == .outbound }
             state.tryAt = dialled ? now : now + Self.patience
             peers[peer] = state
             return move(peer, to: .proving) + tick(now)
         }
         guard state.standing == .unknown else { return [] }
-        let isStock = protocols.contains { $0.rawValue.hasPrefix("/meshsub/") }
-        return isStock ? move(peer, to: .stock) : []
+        let hearsRoom = protocols.contains { $0.rawValue.hasPrefix("/meshsub/") }
+        return hearsRoom ? move(peer, to: .visitor) : []
     }
 
     private mutating func opened(_ peer: PeerID, _ connection: ConnectionID) -> [Effect] {
@@ -215,6 +245,10 @@ package struct Admission: Sendable {
     private mutating func tick(_ now: Instant) -> [Effect] {
         var effects: [Effect] = []
         for (peer, state) in peers {
+            if let speakBy = state.speakBy, speakBy <= now {
+                peers[peer]?.speakBy = nil
+                effects.append(.disconnect(peer))
+            }
             if let giveUpAt = state.giveUpAt, giveUpAt <= now {
                 effects += failed(peer, now)
             } else if let tryAt = state.tryAt, tryAt <= now {
@@ -267,6 +301,7 @@ package struct Admission: Sendable {
     private mutating func move(_ peer: PeerID, to standing: Standing) -> [Effect] {
         guard peers[peer] != nil, peers[peer]?.standing != standing else { return [] }
         peers[peer]?.standing = standing
+        peers[peer]?.speakBy = nil
         return [.changed(peer, standing)]
     }
 }

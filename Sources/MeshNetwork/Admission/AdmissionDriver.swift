@@ -33,6 +33,9 @@ final class AdmissionDriver {
 
     func standing(of peer: PeerID) -> Admission.Standing? { core.standing(of: peer) }
 
+    /// The peer has written in the room, over its own connection.
+    func wroteInRoom(_ peer: PeerID) { feed(.wroteInRoom(peer)) }
+
     func start() {
         let driver = NIOLoopBound(self, eventLoop: host.eventLoop)
         let loop = host.eventLoop

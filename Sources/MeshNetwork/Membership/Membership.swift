@@ -4,7 +4,7 @@ package import Timing
 /// A peer as the rest of the node sees it.
 package struct Member: Hashable, Sendable {
     package let peer: PeerID
-    /// Whether it holds the token, is a stock node, or is not known yet.
+    /// Whether it holds the token, is a stock node, or has shown nothing yet.
     package var standing: Admission.Standing
     /// Its connections, by the order in which they came up.
     package var connections: [ConnectionInfo]
@@ -61,8 +61,14 @@ package struct Membership: Sendable {
     /// The connected peers that hold the token, sorted.
     package var admitted: [PeerID] { present.values.filter(\.isAdmitted).map(\.peer).sorted() }
 
-    /// The connected stock nodes, sorted.
+    /// The connected stock nodes that have shown that they belong here, sorted.
     package var stock: [PeerID] { present.values.filter { $0.standing == .stock }.map(\.peer).sorted() }
+
+    /// The connected peers that get whole blocks when they listen to the room: stock nodes, and those that may
+    /// be some. Sorted.
+    package var listeners: [PeerID] {
+        present.values.filter { $0.standing == .stock || $0.standing == .visitor }.map(\.peer).sorted()
+    }
 
     /// Peers that were admitted and are not connected now, sorted by ID.
     package var departed: [Member] { absent.values.sorted { $0.peer < $1.peer } }
@@ -133,7 +139,7 @@ package struct Membership: Sendable {
             remember(member, now)
             return [.left(peer)]
         case .stock: return [.stockLeft(peer)]
-        case .unknown, .proving, .refused: return []
+        case .unknown, .proving, .visitor, .refused: return []
         }
     }
 

@@ -95,6 +95,13 @@ package struct Overlay: Sendable {
         return addresses
     }
 
+    /// For what `peer` is dialled. That it was admitted while it was connected the swarm knows itself.
+    package func dialClass(of peer: PeerID) -> DialClass {
+        if pins[peer] != nil { return .pinned }
+        guard let entry = known[peer] else { return .unproven }
+        return entry.record != nil || entry.isStock || links[peer] != nil ? .recorded : .unproven
+    }
+
     /// When the next `.tick` is wanted.
     package var nextDeadline: Instant {
         var deadline = min(sweepDue, links.isEmpty ? .distantFuture : compareDue)

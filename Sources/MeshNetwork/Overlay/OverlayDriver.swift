@@ -87,7 +87,7 @@ final class OverlayDriver {
             streams?.forget(peer)
             feed(.linkDown(peer))
         case .stock: feed(.stock(peer))
-        case .unknown, .proving: break
+        case .unknown, .proving, .visitor: break
         }
     }
 
@@ -106,9 +106,9 @@ final class OverlayDriver {
     private func perform(_ effect: Overlay.Effect) {
         switch effect {
         case .keep(let keep, let peer, let addresses):
-            host.setKeepConnected(keep, for: peer, addresses: addresses)
+            host.setKeepConnected(keep, for: peer, addresses: addresses, as: core.dialClass(of: peer))
         case .dial(let peer, let addresses):
-            host.dial(peer, addresses: addresses).whenFailure { _ in
+            host.dial(peer, addresses: addresses, as: core.dialClass(of: peer)).whenFailure { _ in
                 // The swarm tells its observers, this driver among them.
             }
         case .send(let peer, let frame): streams?.send(frame, to: peer)

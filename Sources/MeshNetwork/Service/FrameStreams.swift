@@ -69,7 +69,7 @@ final class FrameStreams {
             // Only what opens a comparison can come so early, and that is short.
             guard bytes.count <= 4096, early[peer, default: []].count < Self.maximumEarly else { return }
             early[peer, default: []].append(bytes)
-        case .unknown, .stock, .refused, nil: break
+        case .unknown, .visitor, .stock, .refused, nil: break
         }
     }
 }

@@ -108,6 +108,11 @@ final class MeshDriver {
 
     private func changed(_ peer: PeerID, _ standing: Admission.Standing?) {
         let events = membership.receive(.standing(peer, standing), at: time.now())
+        if let standing {
+            host.setStanding(standing.peerStanding, of: peer)
+        }
+        // One that may be a stock node is served like one, and no event tells of it.
+        if standing == .visitor || standing == nil { watchStockPeers() }
         if standing == .admitted {
             _ = admitted.withLockedValue { $0.insert(peer) }
             logger.info("a member joined", metadata: ["peer": "\(peer)"])
@@ -134,13 +139,18 @@ final class MeshDriver {
         else { return .ignore }
         guard let block = room?.open(Array(message.data), topic: message.topic) else { return .ignore }
         _ = membership.receive(.heard(message.author), at: time.now())
+        if message.relay == message.author, admission?.standing(of: message.author) == .visitor,
+            block.isWritten(by: message.author)
+        {
+            admission?.wroteInRoom(message.author)
+        }
         feed(.roomBlock(block, author: message.author))
         return .accept
     }
 
     /// Counts again and again while a stock node is connected: it may come to the room later, and leave it.
     private func watchStockPeers() {
-        guard !membership.stock.isEmpty else {
+        guard !membership.listeners.isEmpty else {
             counter?.cancel()
             counter = nil
             return setStockPeers(0)
@@ -156,8 +166,8 @@ final class MeshDriver {
         guard isRunning, let gossip, let topic = room?.topic else { return }
         let driver = NIOLoopBound(self, eventLoop: host.eventLoop)
         gossip.subscribers(of: topic).whenSuccess { peers in
-            let stock = Set(driver.value.membership.stock)
-            driver.value.setStockPeers(peers.filter { stock.contains($0) }.count)
+            let listeners = Set(driver.value.membership.listeners)
+            driver.value.setStockPeers(peers.filter { listeners.contains($0) }.count)
         }
     }
 

@@ -28,6 +28,8 @@ struct SwarmCoreTests {
 
     private func core(_ configure: (inout SwarmLimits) -> Void = { _ in }) throws -> SwarmCore {
         var limits = SwarmLimits()
+        // Nobody judges peers here; SwarmStandingTests do.
+        limits.newcomers = .admitted
         configure(&limits)
         return SwarmCore(localPeer: try peer(5), limits: limits, seed: 1)
     }
@@ -172,7 +174,9 @@ struct SwarmCoreTests {
             as [(UInt8, UInt8, _)]
         {
             for order in [[ConnectionDirection.inbound, .outbound], [.outbound, .inbound]] {
-                var core = SwarmCore(localPeer: try peer(local), seed: 1)
+                var limits = SwarmLimits()
+                limits.newcomers = .admitted
+                var core = SwarmCore(localPeer: try peer(local), limits: limits, seed: 1)
                 let target = try peer(remote)
                 for (index, direction) in order.enumerated() {
                     _ = core.receive(
@@ -282,6 +286,9 @@ struct SwarmCoreTests {
         var random = SeededGenerator(seed: UInt64(seed))
         var core = try core {
             $0.connections = 8
+            $0.newcomers = seed % 2 == 0 ? .admitted : .unproven
+            $0.unprovenConnections = 4
+            $0.unprovenPerAddress = 3
             $0.dialAttempts = 4
             $0.rememberedPeers = 6
             $0.addressesPerPeer = 3
@@ -299,7 +306,7 @@ struct SwarmCoreTests {
                 case .accepted(_, let info, _): taken.insert(info.id)
                 case .removed(_, let id, _): taken.remove(id)
                 case .dialEnded(let peer, _): asked[peer] = 0
-                case .refuse, .close: break
+                case .refuse, .close, .standing: break
                 }
             }
             #expect(attempts.count <= 4, "seed \(seed)")
@@ -309,14 +316,19 @@ struct SwarmCoreTests {
             now += random.duration(in: .zero ... .seconds(3))
             let target = try peer(UInt8.random(in: 0...9, using: &random))
             let address = try Multiaddr("/ip4/10.0.0.\(UInt8.random(in: 1...9, using: &random))/tcp/1")
-            switch Int.random(in: 0...8, using: &random) {
+            let dialClass = DialClass.allCases.randomElement(using: &random) ?? .pinned
+            switch Int.random(in: 0...9, using: &random) {
             case 0:
                 asked[target] = 1
-                react(core.receive(.dial(target, addresses: [address]), at: now))
+                react(core.receive(.dial(target, addresses: [address], as: dialClass), at: now))
             case 1:
                 react(
                     core.receive(
-                        .keepConnected(.random(using: &random), target, addresses: [address]), at: now))
+                        .keepConnected(.random(using: &random), target, addresses: [address], as: dialClass),
+                        at: now))
+            case 9:
+                let standing = PeerStanding.allCases.randomElement(using: &random) ?? .admitted
+                react(core.receive(.standing(target, standing), at: now))
             case 2, 3:
                 guard let (attempt, _) = attempts.randomElement(using: &random) else { continue }
                 attempts[attempt] = nil

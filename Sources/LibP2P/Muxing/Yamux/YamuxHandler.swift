@@ -34,6 +34,9 @@ package final class YamuxHandler: ChannelInboundHandler, ChannelOutboundHandler 
     private let inboundStream: @Sendable (any Channel) -> EventLoopFuture<Void>
     private let onEvent: @Sendable (Event) -> Void
     private var channels: [UInt32: StreamChannel] = [:]
+    private let memory: ConnectionMemory?
+    /// Bytes that streams have received and not read, and bytes that they want to send.
+    private var kept: MemoryTally
     private var context: ChannelHandlerContext?
     private var gathered = ByteBuffer()
     private var takenPromises: [EventLoopPromise<Void>] = []
@@ -48,14 +51,17 @@ package final class YamuxHandler: ChannelInboundHandler, ChannelOutboundHandler 
     private var ended: (any Error)?
 
     /// Makes the handler of the end that is `role`. `inboundStream` sets up the pipeline of every
-    /// stream that the peer opens; a failure resets it.
+    /// stream that the peer opens; a failure resets it. What waits in the streams is reserved from `memory`.
     package init(
         role: YamuxSession.Role, configuration: YamuxConfiguration = YamuxConfiguration(),
-        clock: any TimeSource = SystemTime(),
+        clock: any TimeSource = SystemTime(), memory: ConnectionMemory? = nil,
         inboundStream: @escaping @Sendable (any Channel) -> EventLoopFuture<Void>,
         onEvent: @escaping @Sendable (Event) -> Void = { _ in }
     ) {
         self.session = YamuxSession(role: role, configuration: configuration)
+        self.memory = memory
+        self.kept = MemoryTally(memory)
+        if let memory { session.setStanding(memory.standing) }
         self.clock = clock
         self.inboundStream = inboundStream
         self.onEvent = onEvent
@@ -210,6 +216,7 @@ package final class YamuxHandler: ChannelInboundHandler, ChannelOutboundHandler 
         let open = Array(channels.values)
         channels.removeAll()
         for channel in open { channel.connectionClosed(error) }
+        kept.end()
         onEvent(.closed(error))
     }
 
@@ -244,6 +251,7 @@ package final class YamuxHandler: ChannelInboundHandler, ChannelOutboundHandler 
             to: &gathered)
         gathered.writeImmutableBuffer(bytes)
         session.sent(count, under: grant)
+        kept.remove(count)
         if let promise { takenPromises.append(promise) }
         channel.writesTaken()
         perform()
@@ -340,6 +348,11 @@ package final class YamuxHandler: ChannelInboundHandler, ChannelOutboundHandler 
         scheduleDrain()
     }
 
+    /// The peer's standing, which `memory` knows, is another one. On the connection's loop.
+    package func standingChanged() {
+        if let memory { session.setStanding(memory.standing) }
+    }
+
     /// Ends the session, telling the peer `code` unless it is 0. On the connection's loop.
     package func close(code: UInt32) {
         session.close(code: code)
@@ -348,10 +361,16 @@ package final class YamuxHandler: ChannelInboundHandler, ChannelOutboundHandler 
 }
 
 extension YamuxHandler: StreamCarrier {
-    func wantsToSend(_ count: Int, on streamID: UInt32) {
+    func wantsToSend(_ count: Int, on streamID: UInt32) -> Bool {
+        guard kept.add(count) else { return false }
         session.wantsToSend(count, on: streamID)
         scheduleDrain()
+        return true
     }
+
+    func keep(_ count: Int) -> Bool { kept.add(count) }
+
+    func release(_ count: Int) { kept.remove(count) }
 
     func consumed(_ count: Int, on streamID: UInt32) {
         session.consumed(count, on: streamID, at: clock.now())
@@ -399,6 +418,15 @@ package struct YamuxMuxer: StreamMuxer {
             eventLoop.execute { handler.value.openStream(initialize, promise: promise) }
         }
         return promise.futureResult
+    }
+
+    /// The peer's standing is another one.
+    package func standingChanged() {
+        if eventLoop.inEventLoop {
+            handler.value.standingChanged()
+        } else {
+            eventLoop.execute { handler.value.standingChanged() }
+        }
     }
 
     package func close(code: UInt32) {

@@ -87,6 +87,9 @@ package struct YamuxSession: Sendable {
 
     private let role: Role
     private let configuration: YamuxConfiguration
+    /// The most streams that the other end may have open at once, as its standing has it.
+    private var maximumInboundStreams: Int
+    private var mayGrowWindows = true
     private var streams: [UInt32: Stream] = [:]
     private var outputs = Deque<Output>()
     private var ready = Deque<UInt32>()
@@ -118,6 +121,7 @@ package struct YamuxSession: Sendable {
     package init(role: Role, configuration: YamuxConfiguration = YamuxConfiguration()) {
         self.role = role
         self.configuration = configuration
+        self.maximumInboundStreams = configuration.maximumInboundStreams
         self.nextStreamID = role == .client ? 1 : 2
         self.glitches = GlitchBudget(
             capacity: configuration.glitchCapacity, perSecond: configuration.glitchesPerSecond)
@@ -130,6 +134,13 @@ package struct YamuxSession: Sendable {
 
     /// Bytes received that no stream has read yet.
     package var unreadByteCount: Int { unreadBytes }
+
+    /// Lets the other end hold what its `standing` allows; streams that are open stay.
+    package mutating func setStanding(_ standing: PeerStanding) {
+        maximumInboundStreams = min(
+            configuration.maximumInboundStreams, StandingLimits.of(standing).inboundStreams)
+        mayGrowWindows = standing > .unproven
+    }
 
     /// The receive window that `streamID` has grown to; nil when it is unknown.
     package func receiveWindow(of streamID: UInt32) -> UInt32? {
@@ -350,7 +361,7 @@ package struct YamuxSession: Sendable {
             return false
         }
         highestRemoteID = max(highestRemoteID, streamID)
-        guard inboundStreams < configuration.maximumInboundStreams else {
+        guard inboundStreams < maximumInboundStreams else {
             glitch(at: now)
             guard failure == nil else { return false }
             writeReset(streamID, .resourceLimit)
@@ -486,6 +497,7 @@ package struct YamuxSession: Sendable {
 
     /// Doubles a window that was used up within four round trips, as far as both bounds allow.
     private mutating func growWindow(at index: Dictionary<UInt32, Stream>.Index) {
+        guard mayGrowWindows else { return }
         let target = streams.values[index].windowTarget
         let room = configuration.windowGrowthBudget - windowGrowth
         let growth = min(Int(target), Int(configuration.maximumWindow) - Int(target), room)
