@@ -222,12 +222,4 @@ struct GossipSubServiceTests {
         network.pump()
         #expect(network.streams(from: first.host, to: second.host).isEmpty)
     }
-
-    @Test("memory for unfinished frames is bounded over all peers")
-    func frameMemory() {
-        let memory = FrameMemory(limit: 100)
-        #expect(memory.reserve(60) && !memory.reserve(60) && memory.reserve(40))
-        memory.release(60)
-        #expect(memory.reserve(60) && !memory.reserve(1) && !memory.reserve(.max))
-    }
 }

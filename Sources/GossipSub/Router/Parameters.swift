@@ -1,3 +1,5 @@
+package import LibP2P
+
 /// The router's figures: those of contract/wire.md I.6, and the limits that keep one peer from using
 /// this node up.
 package struct Parameters: Hashable, Sendable {
@@ -51,10 +53,12 @@ package struct Parameters: Hashable, Sendable {
     /// Topics remembered of one peer. A room has one, or a few around a rotation.
     package var maximumTopicsPerPeer = 64
     package var maximumSeen = 16_384
-    package var maximumCachedBytes = 33_554_432
+    package var maximumCachedBytes = 16_777_216
     package var maximumCachedMessages = 4096
     /// Bytes on their way to one peer, unless a single message is larger.
     package var maximumQueuedBytes = 8_388_608
+    /// The same for an unproven peer, to which a larger message is not sent.
+    package var maximumUnprovenQueuedBytes = 524_288
     package var maximumPendingVerdicts = 256
     package var verdictTimeout = Duration.seconds(30)
     package var maximumWanted = 16_384
@@ -73,6 +77,21 @@ package struct Parameters: Hashable, Sendable {
     package var invalidBurst = 32
     package var invalidPerSecond = 0.5
     package var ignoreTime = Duration.seconds(60)
+
+    /// What a peer counts as of which nobody has said anything (`GossipSubService.setStanding`). Where nobody
+    /// judges, everybody is taken for one of the network.
+    package var newcomers = PeerStanding.admitted
+    /// The four budgets above for an unproven peer, which has nothing to say but that it is here.
+    package var unprovenMessageBurst = 64
+    package var unprovenMessagesPerSecond = 8.0
+    package var unprovenFrameBurst = 256
+    package var unprovenFramesPerSecond = 32.0
+    package var unprovenControlBurst = 32
+    package var unprovenControlPerSecond = 2.0
+    package var unprovenInvalidBurst = 8
+    package var unprovenInvalidPerSecond = 0.1
+    /// Unproven peers that a mesh takes in beside its own number, when they ask to be.
+    package var unprovenDegree = 6
 
     package init() {}
 }

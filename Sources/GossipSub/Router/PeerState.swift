@@ -8,6 +8,8 @@ struct PeerState: Sendable {
     let direction: ConnectionDirection
     /// Pinned by the user: always served, never in a mesh (contract/wire.md I.9).
     var isDirect: Bool
+    /// What it has shown of itself.
+    private(set) var standing: PeerStanding
     /// Whether it is one of our own nodes: told of messages, it asks for what it lacks.
     var asks = false
     /// Whether our stream to the peer is open.
@@ -39,19 +41,42 @@ struct PeerState: Sendable {
         self.direction = direction
         self.isDirect = isDirect
         windowStart = now
+        standing = parameters.newcomers
+        let isProven = standing > .unproven
         frames = TokenBucket(
-            capacity: parameters.frameBurst, refillPerSecond: parameters.framesPerSecond, at: now)
+            capacity: isProven ? parameters.frameBurst : parameters.unprovenFrameBurst,
+            refillPerSecond: isProven ? parameters.framesPerSecond : parameters.unprovenFramesPerSecond,
+            at: now)
         messages = TokenBucket(
-            capacity: parameters.messageBurst, refillPerSecond: parameters.messagesPerSecond, at: now)
-        let largest = parameters.maximumMessageSize
+            capacity: isProven ? parameters.messageBurst : parameters.unprovenMessageBurst,
+            refillPerSecond: isProven ? parameters.messagesPerSecond : parameters.unprovenMessagesPerSecond,
+            at: now)
+        let largest = isProven ? parameters.maximumMessageSize : StandingLimits.unproven.frameBytes
         messageBytes = TokenBucket(
             capacity: largest < .max / 2 ? 2 * largest : largest, refillPerSecond: Double(largest) / 4,
             at: now)
         control = TokenBucket(
-            capacity: parameters.controlBurst, refillPerSecond: parameters.controlPerSecond, at: now)
+            capacity: isProven ? parameters.controlBurst : parameters.unprovenControlBurst,
+            refillPerSecond: isProven ? parameters.controlPerSecond : parameters.unprovenControlPerSecond,
+            at: now)
         invalid = TokenBucket(
-            capacity: parameters.invalidBurst, refillPerSecond: parameters.invalidPerSecond, at: now)
+            capacity: isProven ? parameters.invalidBurst : parameters.unprovenInvalidBurst,
+            refillPerSecond: isProven ? parameters.invalidPerSecond : parameters.unprovenInvalidPerSecond,
+            at: now)
     }
+
+    /// Gives the peer the budgets of `standing`, full.
+    mutating func setStanding(_ standing: PeerStanding, _ parameters: Parameters, at now: Instant) {
+        guard standing != self.standing else { return }
+        var parameters = parameters
+        parameters.newcomers = standing
+        let fresh = PeerState(direction: direction, isDirect: isDirect, parameters, at: now)
+        self.standing = standing
+        (frames, messages, messageBytes) = (fresh.frames, fresh.messages, fresh.messageBytes)
+        (control, invalid) = (fresh.control, fresh.invalid)
+    }
+
+    var isProven: Bool { standing > .unproven }
 
     /// Whether something is owed to the peer.
     var owes: Bool { !owedSubscriptions.isEmpty || !owedGrafts.isEmpty || !owedPrunes.isEmpty }

@@ -16,6 +16,8 @@ package import Timing
 /// - Meshes are repaired at once when a peer subscribes, not at the next heartbeat.
 /// - No fanout sets: own messages are flooded to all subscribers anyway, subscribed or not.
 /// - Peer exchange is neither offered nor used: peers come from the swarm's own discovery.
+/// - Peers that have proven nothing do not count in a mesh, and take no place of those that have: who of them
+///   asks is taken in beside them, up to a few.
 /// - No scores, like EdgeVPN; budgets per peer instead, see `Parameters`.
 package struct Router: Sendable {
     package enum Input: Sendable {
@@ -24,6 +26,8 @@ package struct Router: Sendable {
         case peerDisconnected(PeerID)
         /// Whether the peer is one of our own nodes, which may be told of messages instead of getting them.
         case peerAsks(PeerID, Bool)
+        /// What the peer has shown of itself.
+        case peerStanding(PeerID, PeerStanding)
         /// Our stream to the peer is open: what we subscribe to is told, and sending may begin.
         case streamOpened(PeerID)
         /// Our stream to the peer is gone.
@@ -151,6 +155,7 @@ package struct Router: Sendable {
             connect(peer, direction, isDirect: isDirect, at: now)
         case .peerDisconnected(let peer): disconnect(peer, at: now)
         case .peerAsks(let peer, let asks): peers[peer]?.asks = asks
+        case .peerStanding(let peer, let standing): setStanding(standing, of: peer, at: now)
         case .streamOpened(let peer): open(peer, at: now)
         case .streamClosed(let peer): close(peer, at: now)
         case .peerRestarted(let peer): restart(peer, at: now)
@@ -187,6 +192,11 @@ package struct Router: Sendable {
             return
         }
         peers[peer] = PeerState(direction: direction, isDirect: isDirect, parameters, at: now)
+    }
+
+    private mutating func setStanding(_ standing: PeerStanding, of peer: PeerID, at now: Instant) {
+        peers[peer]?.setStanding(standing, parameters, at: now)
+        for topic in peers[peer]?.topics ?? [] { repairMesh(of: topic, at: now) }
     }
 
     private mutating func disconnect(_ peer: PeerID, at now: Instant) {
@@ -234,9 +244,11 @@ package struct Router: Sendable {
     mutating func send(_ rpc: RPC, to peer: PeerID) -> Bool {
         guard let state = peers[peer], state.isOpen else { return false }
         let size = rpc.encodedLengthEstimate
-        guard state.queue.count < parameters.outboundQueue,
-            state.queue.isEmpty || state.queuedBytes + size <= parameters.maximumQueuedBytes
-        else {
+        let fits =
+            state.isProven
+            ? state.queue.isEmpty || state.queuedBytes + size <= parameters.maximumQueuedBytes
+            : state.queuedBytes + size <= parameters.maximumUnprovenQueuedBytes
+        guard state.queue.count < parameters.outboundQueue, fits else {
             counters.dropped += 1
             owe(rpc, to: peer)
             return false

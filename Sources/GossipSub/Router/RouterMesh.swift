@@ -14,12 +14,14 @@ extension Router {
     /// could be grafted only later, the heartbeat sees to it.
     mutating func repairMesh(of topic: Topic, at now: Instant) {
         guard let state = topics[topic] else { return }
-        if state.mesh.count > parameters.degreeHigh { wantHeartbeat(at: now + parameters.firstHeartbeat) }
-        guard state.mesh.count < parameters.degreeLow else { return }
+        let size = provenCount(state.mesh)
+        if size > parameters.degreeHigh { wantHeartbeat(at: now + parameters.firstHeartbeat) }
+        guard size < parameters.degreeLow else { return }
         var candidates: [PeerID] = []
         var earliest: Instant?
         for (peer, peerState) in peers
-        where peerState.isOpen && !peerState.isDirect && peerState.topics.contains(topic)
+        where peerState.isOpen && peerState.isProven && !peerState.isDirect
+            && peerState.topics.contains(topic)
             && !state.mesh.contains(peer)
         {
             if let until = backoffs[topic]?[peer], until + parameters.backoffSlack > now {
@@ -28,16 +30,21 @@ extension Router {
                 candidates.append(peer)
             }
         }
-        for peer in candidates.shuffled(using: &generator).prefix(parameters.degree - state.mesh.count) {
+        for peer in candidates.shuffled(using: &generator).prefix(parameters.degree - size) {
             topics[topic]?.mesh.append(peer)
             counters.grafts += 1
             var rpc = RPC()
             rpc.graft = [topic]
             send(rpc, to: peer)
         }
-        if let earliest, topics[topic].map({ $0.mesh.count < parameters.degreeLow }) ?? false {
+        if let earliest, topics[topic].map({ provenCount($0.mesh) < parameters.degreeLow }) ?? false {
             wantHeartbeat(at: earliest)
         }
+    }
+
+    /// How many of a mesh have proven themselves; the others do not count.
+    private func provenCount(_ mesh: OrderedSet<PeerID>) -> Int {
+        mesh.reduce(0) { peers[$1]?.isProven ?? false ? $0 + 1 : $0 }
     }
 
     mutating func heartbeat(at now: Instant) {
@@ -56,8 +63,8 @@ extension Router {
     }
 
     private mutating func trimMesh(of topic: Topic, at now: Instant) {
-        guard let mesh = topics[topic]?.mesh, mesh.count > parameters.degreeHigh else { return }
-        var order = mesh.shuffled(using: &generator)
+        guard let mesh = topics[topic]?.mesh, provenCount(mesh) > parameters.degreeHigh else { return }
+        var order = mesh.filter { peers[$0]?.isProven ?? false }.shuffled(using: &generator)
         // Peers that we chose ourselves come first until there are enough of them.
         let outbound = order.filter { peers[$0]?.direction == .outbound }.prefix(parameters.degreeOutbound)
         order = outbound + order.filter { !outbound.contains($0) }
@@ -124,12 +131,16 @@ extension Router {
                 continue
             }
             guard peers[peer]?.control.take(at: now) ?? false else { return }
-            let isFull = state.mesh.count >= parameters.degreeHigh && peerState.direction == .inbound
+            let proven = provenCount(state.mesh)
+            let isFull =
+                peerState.isProven
+                ? proven >= parameters.degreeHigh && peerState.direction == .inbound
+                : state.mesh.count - proven >= parameters.unprovenDegree
             if peerState.isDirect || isFull || isBackingOff(from: peer, topic, at: now) {
                 prune(peer, from: topic, at: now)
             } else {
                 topics[topic]?.mesh.append(peer)
-                if state.mesh.count >= parameters.degreeHigh { repairMesh(of: topic, at: now) }
+                if proven >= parameters.degreeHigh { repairMesh(of: topic, at: now) }
             }
         }
     }

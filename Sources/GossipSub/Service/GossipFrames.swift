@@ -1,5 +1,4 @@
 internal import Multiformats
-internal import NIOConcurrencyHelpers
 internal import NIOCore
 
 /// Frames on a stream: a length as a varint, then so many bytes (contract/wire.md I.3).
@@ -36,29 +35,5 @@ enum GossipFrames {
             if !body.isEmpty { return .frame(body) }
         }
         return .needsMore
-    }
-}
-
-/// The memory that unfinished large frames of all peers may take together. Shared by the loops of all
-/// connections.
-final class FrameMemory: Sendable {
-    private let limit: Int
-    private let used = NIOLockedValueBox(0)
-
-    init(limit: Int) {
-        self.limit = limit
-    }
-
-    /// Takes `count` bytes; says whether there are so many.
-    func reserve(_ count: Int) -> Bool {
-        used.withLockedValue { used in
-            guard count <= limit - used else { return false }
-            used += count
-            return true
-        }
-    }
-
-    func release(_ count: Int) {
-        used.withLockedValue { $0 -= count }
     }
 }

@@ -1,4 +1,5 @@
 internal import LibP2P
+internal import Multiformats
 internal import NIOCore
 
 /// Cuts what a peer sends into frames and hands them over one after the other. It stops reading while
@@ -7,29 +8,31 @@ final class InboundGossipHandler: ChannelDuplexHandler {
     typealias InboundIn = ByteBuffer
     typealias OutboundIn = ByteBuffer
 
-    /// Frames up to this size need no reservation.
+    /// A buffer of more than this is not kept when it is empty.
     private static let smallFrame = 65_536
     /// Bytes handed over and not yet handled beyond which reading stops.
     private static let maximumInFlight = 262_144
 
     private let eventLoop: any EventLoop
-    private let memory: FrameMemory
+    private let memory: ConnectionMemory?
+    private var hold: MemoryHold
     private let maximumLength: Int
     private let onFrame: @Sendable ([UInt8]) -> Void
     private let onEnd: @Sendable () -> Void
     private var buffer = ByteBuffer()
-    private var reserved = 0
     private var inFlight = 0
     private var wantsRead = false
     private var hasEnded = false
 
-    /// Handlers are called on `eventLoop`.
+    /// Handlers are called on `eventLoop`. Frames that are not complete, or not handled yet, are reserved from
+    /// `memory`, the account of the peer's connection, which also knows how long they may be.
     init(
-        eventLoop: any EventLoop, memory: FrameMemory, maximumLength: Int,
+        eventLoop: any EventLoop, memory: ConnectionMemory?, maximumLength: Int,
         onFrame: @escaping @Sendable ([UInt8]) -> Void, onEnd: @escaping @Sendable () -> Void
     ) {
         self.eventLoop = eventLoop
         self.memory = memory
+        self.hold = MemoryHold(memory)
         self.maximumLength = maximumLength
         self.onFrame = onFrame
         self.onEnd = onEnd
@@ -40,16 +43,22 @@ final class InboundGossipHandler: ChannelDuplexHandler {
         var bytes = unwrapInboundIn(data)
         buffer.writeBuffer(&bytes)
         do {
-            while case .frame(let frame) = try GossipFrames.read(from: &buffer, maximumLength: maximumLength)
-            {
+            let longest = min(maximumLength, memory?.limits.frameBytes ?? .max)
+            while case .frame(let frame) = try GossipFrames.read(from: &buffer, maximumLength: longest) {
                 deliver(frame, context: context)
             }
         } catch {
-            end(context: context, reset: .protocolViolation)
+            end(context: context, reset: isTooLong(error) ? .resourceLimit : .protocolViolation)
             return
         }
         buffer.discardReadBytes()
         if !reserveForRest() { end(context: context, reset: .resourceLimit) }
+    }
+
+    /// Whether a frame would do but for the peer's standing.
+    private func isTooLong(_ error: any Error) -> Bool {
+        guard case WireError.tooLong(let length, _) = error else { return false }
+        return length <= UInt64(clamping: maximumLength)
     }
 
     func read(context: ChannelHandlerContext) {
@@ -76,8 +85,7 @@ final class InboundGossipHandler: ChannelDuplexHandler {
     }
 
     func handlerRemoved(context: ChannelHandlerContext) {
-        memory.release(reserved)
-        reserved = 0
+        _ = hold.set(0)
     }
 
     private func deliver(_ frame: [UInt8], context: ChannelHandlerContext) {
@@ -97,23 +105,20 @@ final class InboundGossipHandler: ChannelDuplexHandler {
 
     private func handled(_ size: Int, context: ChannelHandlerContext) {
         inFlight -= size
+        if !hasEnded { _ = hold.set(buffer.readableBytes + inFlight) }
         if wantsRead, inFlight <= Self.maximumInFlight {
             wantsRead = false
             context.read()
         }
     }
 
-    /// Accounts for an unfinished frame.
+    /// Accounts for an unfinished frame, and for those that wait to be handled.
     private func reserveForRest() -> Bool {
-        let needed = buffer.readableBytes > Self.smallFrame ? buffer.readableBytes : 0
-        if needed > reserved {
-            guard memory.reserve(needed - reserved) else { return false }
-        } else {
-            memory.release(reserved - needed)
-        }
-        reserved = needed
+        guard hold.set(buffer.readableBytes + inFlight) else { return false }
         // A large frame's memory is given back with it.
-        if needed == 0, buffer.capacity > 4 * Self.smallFrame { buffer = ByteBuffer(buffer: buffer.slice()) }
+        if buffer.readableBytes == 0, buffer.capacity > 4 * Self.smallFrame {
+            buffer = ByteBuffer(buffer: buffer.slice())
+        }
         return true
     }
 
@@ -121,8 +126,7 @@ final class InboundGossipHandler: ChannelDuplexHandler {
         guard !hasEnded else { return }
         hasEnded = true
         buffer = ByteBuffer()
-        memory.release(reserved)
-        reserved = 0
+        _ = hold.set(0)
         if let reset { context.triggerUserOutboundEvent(reset, promise: nil) }
         context.close(promise: nil)
         let onEnd = onEnd

@@ -22,7 +22,6 @@ final class GossipSubDriver {
     private let time: any TimeSource
     private let logger: Logger
     private let onMessage: @Sendable (DeliveredMessage) -> Router.Verdict
-    private let memory: FrameMemory
     private(set) var router: Router
     private var keeper: StreamKeeper
     private var author: MessageAuthor
@@ -49,7 +48,6 @@ final class GossipSubDriver {
         self.time = time
         self.logger = logger
         self.onMessage = onMessage
-        memory = FrameMemory(limit: max(67_108_864, 2 * min(parameters.maximumMessageSize, 1 << 30)))
         keeper = StreamKeeper(generator: SeededGenerator(seed: generator.next()))
         router = Router(
             localPeer: host.localPeer, parameters: parameters,
@@ -62,9 +60,9 @@ final class GossipSubDriver {
         guard !isRunning else { return }
         isRunning = true
         let driver = NIOLoopBound(self, eventLoop: host.eventLoop)
-        let (memory, maximum) = (memory, parameters.maximumMessageSize)
+        let maximum = parameters.maximumMessageSize
         host.setHandler(for: GossipSubService.protocolID) { stream in
-            GossipSubDriver.accept(stream, memory: memory, maximumLength: maximum, driver: driver)
+            GossipSubDriver.accept(stream, maximumLength: maximum, driver: driver)
         }
         host.addObserver { event in driver.value.observe(event) }
     }
@@ -271,14 +269,13 @@ final class GossipSubDriver {
 
     /// Sets up a stream that a peer opened. Runs on the stream's loop.
     private static func accept(
-        _ stream: NegotiatedStream, memory: FrameMemory, maximumLength: Int,
-        driver: NIOLoopBound<GossipSubDriver>
+        _ stream: NegotiatedStream, maximumLength: Int, driver: NIOLoopBound<GossipSubDriver>
     ) -> EventLoopFuture<Void> {
         let peer = stream.peer
         let channel = stream.channel
         return channel.eventLoop.makeCompletedFuture {
             let handler = InboundGossipHandler(
-                eventLoop: driver.eventLoop, memory: memory, maximumLength: maximumLength,
+                eventLoop: driver.eventLoop, memory: stream.memory, maximumLength: maximumLength,
                 onFrame: { frame in driver.value.received(frame, from: peer, on: channel) },
                 onEnd: { driver.value.inboundEnded(peer, channel) })
             try channel.pipeline.syncOperations.addHandler(handler)

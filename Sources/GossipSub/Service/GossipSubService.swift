@@ -83,6 +83,11 @@ package final class GossipSubService: Sendable {
         run { $0.setDirectPeers(peers) }
     }
 
+    /// Says what a connected peer has shown of itself: what it may cost, and whether it counts in a mesh.
+    package func setStanding(_ standing: PeerStanding, of peer: PeerID) {
+        run { $0.feed(.peerStanding(peer, standing)) }
+    }
+
     /// Connected peers that are subscribed to `topic`.
     package func subscribers(of topic: Topic) -> EventLoopFuture<[PeerID]> {
         ask { $0.router.subscribers(of: topic) }

@@ -81,6 +81,7 @@ final class MeshDriver {
             received: { driver.value.feed(.frame($0, $1)) })
         var parameters = configuration.gossip
         parameters.maximumMessageSize = configuration.token.maximumMessageSize
+        parameters.newcomers = .unproven
         let gossip = GossipSubService(
             host: host, identity: configuration.identity, parameters: parameters,
             generator: SeededGenerator(seed: configuration.seed &+ 1), time: time, logger: logger
@@ -110,6 +111,7 @@ final class MeshDriver {
         let events = membership.receive(.standing(peer, standing), at: time.now())
         if let standing {
             host.setStanding(standing.peerStanding, of: peer)
+            gossip?.setStanding(standing.peerStanding, of: peer)
         }
         // One that may be a stock node is served like one, and no event tells of it.
         if standing == .visitor || standing == nil { watchStockPeers() }
