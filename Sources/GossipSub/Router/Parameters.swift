@@ -53,7 +53,7 @@ package struct Parameters: Hashable, Sendable {
     /// Topics remembered of one peer. A room has one, or a few around a rotation.
     package var maximumTopicsPerPeer = 64
     package var maximumSeen = 16_384
-    package var maximumCachedBytes = 16_777_216
+    package var maximumCachedBytes = 8_388_608
     package var maximumCachedMessages = 4096
     /// Bytes on their way to one peer, unless a single message is larger.
     package var maximumQueuedBytes = 8_388_608
@@ -77,6 +77,14 @@ package struct Parameters: Hashable, Sendable {
     package var invalidBurst = 32
     package var invalidPerSecond = 0.5
     package var ignoreTime = Duration.seconds(60)
+
+    /// The most memory that the router takes, whoever its peers are, in bytes: messages kept for others, one of
+    /// which may be as large as any, and IDs.
+    package var keptBytes: Int {
+        // A message that waits for a verdict shares its bytes with the frame that brought it.
+        max(maximumCachedBytes, maximumMessageSize) + maximumCachedBytes
+            + maximumSeen * 192 + maximumWanted * 320 + maximumCachedMessages * 512
+    }
 
     /// What a peer counts as of which nobody has said anything (`GossipSubService.setStanding`). Where nobody
     /// judges, everybody is taken for one of the network.

@@ -23,6 +23,8 @@ package final class PeerStreams {
 
     /// A peer's streams to us; beyond, its oldest is closed.
     private static let maximumInbound = 2
+    /// What may wait for streams to open, of all peers, in bytes.
+    package static let maximumWaiting = 4 << 20
 
     private let host: any Host
     private let protocolID: ProtocolID
@@ -34,6 +36,8 @@ package final class PeerStreams {
     private var outbound: [PeerID: Outbound] = [:]
     private var inbound: [PeerID: [(number: UInt64, channel: any Channel)]] = [:]
     private var number: UInt64 = 0
+    /// Bytes that wait for streams to open, of all peers: they are on no connection's account yet.
+    private var waitingBytes = 0
     /// How many messages found no room.
     package private(set) var dropped = 0
 
@@ -102,12 +106,13 @@ package final class PeerStreams {
             write(bytes, on: channel, to: peer)
         } else {
             outbound[peer]?.waiting.append(bytes)
+            waitingBytes += bytes.count
         }
     }
 
     /// Closes all streams to and from the peer.
     package func forget(_ peer: PeerID) {
-        outbound.removeValue(forKey: peer)?.channel?.close(promise: nil)
+        removeOutbound(peer)
         for stream in inbound.removeValue(forKey: peer) ?? [] { stream.channel.close(promise: nil) }
     }
 
@@ -115,12 +120,14 @@ package final class PeerStreams {
 
     private func makeRoom(for count: Int, to peer: PeerID) -> Bool {
         guard let stream = outbound[peer] else { return false }
+        guard stream.channel != nil || waitingBytes + count <= Self.maximumWaiting else { return false }
         switch backlog {
         case .bytes(let most): return stream.queued + count <= most
         case .latest(let most):
             if let channel = stream.channel { return channel.isWritable }
             if stream.waiting.count >= most, let oldest = outbound[peer]?.waiting.popFirst() {
                 outbound[peer]?.queued -= oldest.count
+                waitingBytes -= oldest.count
                 dropped += 1
             }
             return true
@@ -156,7 +163,10 @@ package final class PeerStreams {
             return
         }
         outbound[peer]?.channel = channel
-        while let bytes = outbound[peer]?.waiting.popFirst() { write(bytes, on: channel, to: peer) }
+        while let bytes = outbound[peer]?.waiting.popFirst() {
+            waitingBytes -= bytes.count
+            write(bytes, on: channel, to: peer)
+        }
     }
 
     private func write(_ bytes: [UInt8], on channel: any Channel, to peer: PeerID) {
@@ -170,7 +180,13 @@ package final class PeerStreams {
 
     private func lost(_ number: UInt64, to peer: PeerID) {
         guard outbound[peer]?.number == number else { return }
-        outbound.removeValue(forKey: peer)?.channel?.close(promise: nil)
+        removeOutbound(peer)
+    }
+
+    private func removeOutbound(_ peer: PeerID) {
+        guard let stream = outbound.removeValue(forKey: peer) else { return }
+        for bytes in stream.waiting { waitingBytes -= bytes.count }
+        stream.channel?.close(promise: nil)
     }
 
     // MARK: inbound

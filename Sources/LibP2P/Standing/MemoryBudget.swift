@@ -8,8 +8,8 @@ package final class MemoryBudget: Sendable {
     /// The shares in bytes.
     package struct Shares: Hashable, Sendable {
         package var unproven = 16 << 20
-        package var member = 48 << 20
-        package var admitted = 64 << 20
+        package var member = 32 << 20
+        package var admitted = 32 << 20
 
         package init() {}
 
@@ -39,6 +39,17 @@ package final class MemoryBudget: Sendable {
 
     package init(shares: Shares = Shares()) {
         self.shares = shares
+    }
+
+    /// Takes `count` bytes for buffers that are dispensable, from the first half of the share of `standing`.
+    func reserveSpare(_ count: Int, for standing: PeerStanding) -> Bool {
+        let half = shares.of(standing) / 2
+        return state.withLockedValue { state in
+            let used = state.used[standing, default: 0]
+            guard count <= half - used else { return false }
+            state.used[standing] = used + count
+            return true
+        }
     }
 
     /// Takes `count` bytes of the share of `standing`; false, and counted, when there are not so many.
@@ -74,8 +85,11 @@ package final class ConnectionMemory: Sendable {
         var held = 0
         /// Held by the standing that it was reserved for: after a change some belongs to the former one.
         var owed: [PeerStanding: Int] = [:]
-        var isOver = false
+        var hasWideBuffers = false
     }
+
+    /// What the buffers of a socket take that may be read and written in large pieces, in bytes.
+    package static let wideBuffers = 384 << 10
 
     /// Bytes that one thing kept costs beside its own.
     package static let overhead = 128
@@ -86,6 +100,7 @@ package final class ConnectionMemory: Sendable {
     package init(budget: MemoryBudget, standing: PeerStanding = .unproven) {
         self.budget = budget
         state = NIOLockedValueBox(State(standing: standing))
+        widen()
     }
 
     deinit {
@@ -97,6 +112,9 @@ package final class ConnectionMemory: Sendable {
 
     /// What the peer may hold.
     package var limits: StandingLimits { .of(standing) }
+
+    /// Whether the connection's socket may have large buffers: its peer is proven, and there was memory for them.
+    package var hasWideBuffers: Bool { state.withLockedValue { $0.hasWideBuffers } }
 
     /// Bytes held now.
     package var held: Int { state.withLockedValue { $0.held } }
@@ -143,6 +161,24 @@ package final class ConnectionMemory: Sendable {
                 state.owed[standing, default: 0] += count
             }
         }
+        widen()
+    }
+
+    /// Takes what large buffers need, or gives it back. Without it the connection works on with small ones.
+    private func widen() {
+        let isTooWide = state.withLockedValue { state in
+            guard state.standing > .unproven else { return state.hasWideBuffers }
+            guard !state.hasWideBuffers, budget.reserveSpare(Self.wideBuffers, for: state.standing) else {
+                return false
+            }
+            state.hasWideBuffers = true
+            state.held += Self.wideBuffers
+            state.owed[state.standing, default: 0] += Self.wideBuffers
+            return false
+        }
+        guard isTooWide else { return }
+        state.withLockedValue { $0.hasWideBuffers = false }
+        release(Self.wideBuffers)
     }
 }
 

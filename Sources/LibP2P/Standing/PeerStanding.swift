@@ -26,9 +26,9 @@ package struct StandingLimits: Hashable, Sendable {
     package static let unproven = StandingLimits(
         inboundStreams: 8, frameBytes: 64 << 10, memoryBytes: 1 << 20)
     package static let member = StandingLimits(
-        inboundStreams: 128, frameBytes: .max, memoryBytes: 48 << 20)
+        inboundStreams: 128, frameBytes: .max, memoryBytes: 24 << 20)
     package static let admitted = StandingLimits(
-        inboundStreams: 1024, frameBytes: .max, memoryBytes: 48 << 20)
+        inboundStreams: 1024, frameBytes: .max, memoryBytes: 24 << 20)
 
     /// Those of `standing`.
     package static func of(_ standing: PeerStanding) -> StandingLimits {

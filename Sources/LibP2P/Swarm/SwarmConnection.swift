@@ -8,6 +8,10 @@ final class SwarmConnection {
     /// How often identify has failed on it.
     var identifyFailures = 0
 
+    /// What the muxer and the socket know of the peer's standing.
+    private var applied = PeerStanding.unproven
+    private var isApplied = false
+
     init(_ established: EstablishedConnection) {
         self.established = established
     }
@@ -22,13 +26,12 @@ final class SwarmConnection {
 
     /// Lets the peer hold what its standing allows.
     func setStanding(_ standing: PeerStanding) {
-        guard memory.standing != standing else { return }
         memory.setStanding(standing)
+        let isWide = memory.hasWideBuffers
+        guard memory.standing != applied || isWide != isApplied else { return }
+        (applied, isApplied) = (standing, isWide)
         muxer.standingChanged()
-        channel.setOption(.recvAllocator, value: TCPTransport.receiveAllocator(for: standing))
-            .whenFailure { _ in
-                // The socket is gone.
-            }
+        TCPTransport.setBuffers(of: channel, areWide: isWide)
     }
 
     /// Lets the peer's streams go on.

@@ -332,7 +332,8 @@ package struct SwarmCore: Sendable {
     /// Whether there are as many connections to proven peers as there may be.
     private func isFull(_ entry: Peer?) -> Bool {
         let isKept = entry?.isKept ?? false
-        return owners.count - unproven.count >= (isKept ? limits.connections * 2 : limits.connections)
+        let most = limits.connections + (isKept ? limits.keptConnections : 0)
+        return owners.count - unproven.count >= most
     }
 
     // MARK: - Standing

@@ -4,11 +4,12 @@ package struct SwarmLimits: Hashable, Sendable {
     /// What a peer counts as of which nobody has said anything (`Host.setStanding`). Where nobody judges at
     /// all, as in a test of two nodes, it is `admitted`.
     package var newcomers = PeerStanding.unproven
-    /// Connections to peers that have proven themselves. An inbound one above it is refused; peers marked to
-    /// stay connected to are dialled up to twice the number.
-    package var connections = 512
+    /// Connections to peers that have proven themselves. An inbound one above it is refused.
+    package var connections = 384
+    /// Connections beyond these to peers marked to stay connected to.
+    package var keptConnections = 64
     /// Of these, connections to peers that are members and not admitted. One above stays unproven.
-    package var memberConnections = 256
+    package var memberConnections = 192
     /// Connections to unproven peers. One above takes the place of another, chosen at random.
     package var unprovenConnections = 128
     /// The same from one IPv4 address or IPv6 /64.
@@ -31,6 +32,19 @@ package struct SwarmLimits: Hashable, Sendable {
     package var inboundStreamsPerProtocol = 512
     /// Streams of one peer whose protocol is not agreed on.
     package var negotiatingStreamsPerPeer = 256
+
+    /// What a socket takes before its handshake is complete, in bytes: a read buffer of 16 kB, a TLS handshake of
+    /// 64 kB, and state.
+    package static let handshakeBytes = 128 << 10
+    /// What a connection takes beside what is on its account, in bytes: its channel, cipher and handlers (some 60 kB
+    /// measured, with eight streams), and small buffers.
+    package static let connectionBytes = 96 << 10
+
+    /// The most memory that sockets and connections take beside what is on their accounts, in bytes.
+    package var fixedBytes: Int {
+        pendingInbound * Self.handshakeBytes
+            + (unprovenConnections + connections + keptConnections) * Self.connectionBytes
+    }
 
     package init() {}
 }

@@ -71,8 +71,8 @@ package struct TCPTransport: Sendable {
         }
         bootstrap =
             bootstrap
-            .childChannelOption(.writeBufferWaterMark, value: Self.watermark)
-            .childChannelOption(.recvAllocator, value: Self.receiveAllocator(for: .unproven))
+            .childChannelOption(.writeBufferWaterMark, value: Self.narrowWatermark)
+            .childChannelOption(.recvAllocator, value: Self.narrowAllocator)
         do {
             return bootstrap.bind(to: try Self.socketAddress(ip, zone: zone, port: endpoint.port))
         } catch {
@@ -84,15 +84,27 @@ package struct TCPTransport: Sendable {
 
     /// Encrypted bytes that may wait in the process: enough for one large segment of the card's own
     /// offload, little enough that a packet written now leaves soon.
-    private static let watermark = ChannelOptions.Types.WriteBufferWaterMark(
+    private static let wideWatermark = ChannelOptions.Types.WriteBufferWaterMark(
         low: 128 * 1024, high: 256 * 1024)
+    private static let wideAllocator = AdaptiveRecvByteBufferAllocator(
+        minimum: 2048, initial: 8192, maximum: 128 * 1024)
+    /// The same while the peer has proven nothing: buffers grow with what arrives and stay with the socket.
+    private static let narrowWatermark = ChannelOptions.Types.WriteBufferWaterMark(
+        low: 16 * 1024, high: 32 * 1024)
+    private static let narrowAllocator = AdaptiveRecvByteBufferAllocator(
+        minimum: 2048, initial: 2048, maximum: 16 * 1024)
 
-    /// The buffers that a socket is read into. They grow with what arrives and stay with the socket, so those of
-    /// peers that have proven nothing stay small.
-    static func receiveAllocator(for standing: PeerStanding) -> AdaptiveRecvByteBufferAllocator {
-        AdaptiveRecvByteBufferAllocator(
-            minimum: 2048, initial: standing == .unproven ? 2048 : 8192,
-            maximum: standing == .unproven ? 16 * 1024 : 128 * 1024)
+    /// Gives the socket of `channel` large buffers, which `ConnectionMemory.wideBuffers` counts, or small ones.
+    static func setBuffers(of channel: any Channel, areWide: Bool) {
+        let options = [
+            channel.setOption(.recvAllocator, value: areWide ? wideAllocator : narrowAllocator),
+            channel.setOption(.writeBufferWaterMark, value: areWide ? wideWatermark : narrowWatermark),
+        ]
+        for option in options {
+            option.whenFailure { _ in
+                // The socket is gone.
+            }
+        }
     }
 
     private struct SocketOption {
@@ -113,8 +125,8 @@ package struct TCPTransport: Sendable {
     private static func applyOptions(to bootstrap: ClientBootstrap) -> ClientBootstrap {
         var bootstrap =
             bootstrap
-            .channelOption(.writeBufferWaterMark, value: watermark)
-            .channelOption(.recvAllocator, value: receiveAllocator(for: .unproven))
+            .channelOption(.writeBufferWaterMark, value: narrowWatermark)
+            .channelOption(.recvAllocator, value: narrowAllocator)
         for option in socketOptions { bootstrap = bootstrap.channelOption(option.name, value: option.value) }
         return bootstrap
     }

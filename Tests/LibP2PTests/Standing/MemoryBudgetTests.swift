@@ -27,21 +27,34 @@ struct MemoryBudgetTests {
         #expect(used <= 16 << 20 && used > 15 << 20)
         for sybil in sybils { #expect(sybil.held <= StandingLimits.unproven.memoryBytes) }
         let member = ConnectionMemory(budget: budget, standing: .admitted)
-        #expect(member.reserve(40 << 20))
+        #expect(member.reserve(20 << 20))
     }
 
     @Test("what a connection holds moves along when its peer proves itself, and is given back at its end")
     func connection() {
         let budget = MemoryBudget()
+        let wide = ConnectionMemory.wideBuffers
         var memory: ConnectionMemory? = ConnectionMemory(budget: budget)
         #expect(memory?.reserve(1000) == true && memory?.reserve(1 << 20) == false)
         memory?.setStanding(.admitted)
-        #expect(budget.usage.used == [.unproven: 0, .admitted: 1000])
+        #expect(budget.usage.used == [.unproven: 0, .admitted: 1000 + wide])
         #expect(memory?.reserve(2 << 20) == true)
         memory?.release(500)
-        #expect(memory?.held == 500 + 2 << 20)
+        #expect(memory?.held == 500 + wide + (2 << 20))
         memory = nil
         #expect(budget.usage.used.values.allSatisfy { $0 == 0 })
+    }
+
+    @Test("large buffers take half of a share at most, and connections work on without")
+    func wideBuffers() {
+        let budget = MemoryBudget()
+        let memories = (0..<200).map { _ in ConnectionMemory(budget: budget) }
+        for memory in memories { memory.setStanding(.admitted) }
+        let wide = memories.filter(\.hasWideBuffers)
+        #expect(wide.count == budget.shares.admitted / 2 / ConnectionMemory.wideBuffers)
+        #expect(memories.last?.reserve(1 << 20) == true && memories.last?.hasWideBuffers == false)
+        wide[0].setStanding(.unproven)
+        #expect(!wide[0].hasWideBuffers && wide[0].held == 0)
     }
 
     @Test("a standing that has no room leaves what is held where it was")
@@ -81,6 +94,7 @@ struct MemoryBudgetTests {
             #expect(budget.usage.used.values.allSatisfy { $0 >= 0 })
         }
         tally.end()
+        memory.setStanding(.unproven)
         #expect(hold.set(0) && memory.held == 0 && budget.usage.used.values.allSatisfy { $0 == 0 })
     }
 }

@@ -23,6 +23,8 @@ package final class YamuxHandler: ChannelInboundHandler, ChannelOutboundHandler 
 
     /// The size of one gathered write: the plaintext of one full Noise frame (contract/wire.md D.2).
     private static let gatherLimit = 65_519
+    /// The storage of a gathered write that is kept where there is little memory for the connection.
+    private static let narrowLimit = 4096
     /// How much one turn of the loop sends before other channels of the loop get theirs.
     private static let turnLimit = 1024 * 1024
     /// Control frames that may wait in an unwritable connection before we stop reading more causes
@@ -39,6 +41,7 @@ package final class YamuxHandler: ChannelInboundHandler, ChannelOutboundHandler 
     private var kept: MemoryTally
     private var context: ChannelHandlerContext?
     private var gathered = ByteBuffer()
+    private var keepsGathered = true
     private var takenPromises: [EventLoopPromise<Void>] = []
     private var readingStreams: [StreamChannel] = []
     private var isReading = false
@@ -61,7 +64,10 @@ package final class YamuxHandler: ChannelInboundHandler, ChannelOutboundHandler 
         self.session = YamuxSession(role: role, configuration: configuration)
         self.memory = memory
         self.kept = MemoryTally(memory)
-        if let memory { session.setStanding(memory.standing) }
+        if let memory {
+            session.setStanding(memory.standing)
+            keepsGathered = memory.hasWideBuffers
+        }
         self.clock = clock
         self.inboundStream = inboundStream
         self.onEvent = onEvent
@@ -279,8 +285,12 @@ package final class YamuxHandler: ChannelInboundHandler, ChannelOutboundHandler 
             }
             context.write(wrapOutboundOut(gathered), promise: promise)
         }
-        // Takes the same storage again when the handlers before this one kept no reference to it.
-        gathered.clear()
+        if gathered.capacity > Self.narrowLimit, !keepsGathered {
+            gathered = context.channel.allocator.buffer(capacity: 1024)
+        } else {
+            // Takes the same storage again when the handlers before this one kept no reference to it.
+            gathered.clear()
+        }
     }
 
     private func flush() {
@@ -350,7 +360,9 @@ package final class YamuxHandler: ChannelInboundHandler, ChannelOutboundHandler 
 
     /// The peer's standing, which `memory` knows, is another one. On the connection's loop.
     package func standingChanged() {
-        if let memory { session.setStanding(memory.standing) }
+        guard let memory else { return }
+        session.setStanding(memory.standing)
+        keepsGathered = memory.hasWideBuffers
     }
 
     /// Ends the session, telling the peer `code` unless it is 0. On the connection's loop.
