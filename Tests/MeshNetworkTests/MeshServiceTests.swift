@@ -138,6 +138,48 @@ struct MeshServiceTests {
         }
     }
 
+    @Test("a stock node is a member once it writes in the room, and not by sending others' blocks again")
+    func provenByWriting() async throws {
+        try await MeshWorld.run { world in
+            let token = try NetworkToken.generate()
+            let window = try RoomSchedule(token).windows(at: SystemTime().wallClock()).current
+            let codec = RoomCodec(limit: token.maximumMessageSize)
+            let node = try await world.node(token)
+            let identity = Identity.generate()
+            let (swarm, gossip, received) = try await world.stock(identity)
+            gossip.subscribe(to: Topic(window.topic))
+            let machine = LedgerText("{\"PeerID\":\"\(node.peer)\"}")
+            try await node.mesh.put(EntryID(.machines, "10.1.0.1"), value: machine).get()
+            try await swarm.dial(node.peer, addresses: node.swarm.listenAddresses().get()).get()
+            func standing() async throws -> Admission.Standing? {
+                let mesh = node.mesh
+                return try await node.swarm.eventLoop.submit {
+                    mesh.members.first { $0.peer == identity.peerID }?.standing
+                }.get()
+            }
+            // It has proven nothing, and gets the room's messages.
+            try await eventually("a sealed block for the visitor") { !received.all.isEmpty }
+            #expect(try await standing() == .visitor)
+            let note = EntryID("kairos", "note")
+            let sealed = try codec.encode(
+                Block(storage: ["kairos": ["note": Entry(value: "1")]]), key: window.sealKey,
+                nonce: Crypto.randomBytes(12))
+            for data in received.all + [sealed] {
+                try await gossip.publish(data, to: Topic(window.topic)).get()
+            }
+            try await eventually("the last of what it sent again") { try await node.value(note) == "1" }
+            #expect(try await standing() == .visitor)
+            let beat = EntryID(.healthcheck, LedgerText(identity.peerID.description))
+            var own = Entry(value: "\"2026-01-01T00:00:00Z\"", version: 1)
+            own.sign(at: beat, with: identity)
+            let data = try codec.encode(
+                Block(storage: [.healthcheck: [beat.key: own]]), key: window.sealKey,
+                nonce: Crypto.randomBytes(12))
+            try await gossip.publish(data, to: Topic(window.topic)).get()
+            try await eventually("its standing") { try await standing() == .stock }
+        }
+    }
+
     @Test("a stock node in the room gets whole blocks, and what it forges or replays changes nothing")
     func stockNode() async throws {
         try await MeshWorld.run { world in

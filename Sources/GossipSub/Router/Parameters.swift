@@ -53,7 +53,7 @@ package struct Parameters: Hashable, Sendable {
     /// Topics remembered of one peer. A room has one, or a few around a rotation.
     package var maximumTopicsPerPeer = 64
     package var maximumSeen = 16_384
-    package var maximumCachedBytes = 8_388_608
+    package var maximumCachedBytes = 6_291_456
     package var maximumCachedMessages = 4096
     /// Bytes on their way to one peer, unless a single message is larger.
     package var maximumQueuedBytes = 8_388_608

@@ -21,8 +21,10 @@ package struct IdentifyMessage: Hashable, Sendable {
     package init() {}
 
     /// The most addresses and protocols that are kept of one exchange.
-    package static let maximumAddresses = 500
-    package static let maximumProtocols = 500
+    package static let maximumAddresses = 64
+    package static let maximumProtocols = 128
+    /// The longest address that is kept, in bytes.
+    package static let maximumAddressLength = 256
     /// The longest text that is kept, in bytes of UTF-8.
     package static let maximumTextLength = 256
 
@@ -36,7 +38,8 @@ package struct IdentifyMessage: Hashable, Sendable {
             case 1: publicKey = Array(try field.bytes())
             case 2:
                 guard listenAddresses.count < Self.maximumAddresses else { continue }
-                listenAddresses.append(Array(try field.bytes()))
+                let address = try field.bytes()
+                if address.count <= Self.maximumAddressLength { listenAddresses.append(Array(address)) }
             case 3:
                 guard protocols.count < Self.maximumProtocols else { continue }
                 let text = try field.text()

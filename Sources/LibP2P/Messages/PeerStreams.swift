@@ -24,7 +24,7 @@ package final class PeerStreams {
     /// A peer's streams to us; beyond, its oldest is closed.
     private static let maximumInbound = 2
     /// What may wait for streams to open, of all peers, in bytes.
-    package static let maximumWaiting = 4 << 20
+    package static let maximumWaiting = 2 << 20
 
     private let host: any Host
     private let protocolID: ProtocolID

@@ -35,10 +35,10 @@ package struct SwarmLimits: Hashable, Sendable {
 
     /// What a socket takes before its handshake is complete, in bytes: a read buffer of 16 kB, a TLS handshake of
     /// 64 kB, and state.
-    package static let handshakeBytes = 128 << 10
+    package static let handshakeBytes = 96 << 10
     /// What a connection takes beside what is on its account, in bytes: its channel, cipher and handlers (some 60 kB
-    /// measured, with eight streams), and small buffers.
-    package static let connectionBytes = 96 << 10
+    /// measured, with eight streams), and a frame of Noise that is not complete.
+    package static let connectionBytes = 128 << 10
 
     /// The most memory that sockets and connections take beside what is on their accounts, in bytes.
     package var fixedBytes: Int {

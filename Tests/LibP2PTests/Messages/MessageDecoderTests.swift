@@ -17,10 +17,12 @@ struct MessageDecoderTests {
         func end() { state.withLockedValue { $0.ends += 1 } }
     }
 
-    private func channel(_ heard: Heard, maximum: Int = 1000) throws -> EmbeddedChannel {
+    private func channel(
+        _ heard: Heard, maximum: Int = 1000, memory: ConnectionMemory? = nil
+    ) throws -> EmbeddedChannel {
         let channel = EmbeddedChannel(
             handler: MessageDecoder(
-                .lengthPrefixed(maximum: maximum),
+                .lengthPrefixed(maximum: maximum), memory: memory,
                 message: { bytes in
                     heard.frame(bytes)
                     return true
@@ -49,6 +51,24 @@ struct MessageDecoderTests {
         #expect(heard.frames == frames, "seed \(seed)")
         _ = try channel.finish()
         #expect(heard.ends == 1)
+    }
+
+    @Test("a message above 64 kB of an unproven peer closes the stream at its length, of a member it is kept")
+    func standing() throws {
+        let memory = ConnectionMemory(budget: MemoryBudget())
+        var bytes: [UInt8] = []
+        bytes.appendLengthPrefixed([UInt8](repeating: 1, count: 100_000))
+        let (refused, heard) = (Heard(), Heard())
+        let first = try channel(refused, maximum: 1 << 20, memory: memory)
+        try first.writeInbound(ByteBuffer(bytes: bytes.prefix(10)))
+        #expect(refused.ends == 1 && memory.held == 0)
+        memory.setStanding(.admitted)
+        let before = memory.held
+        let second = try channel(heard, maximum: 1 << 20, memory: memory)
+        try second.writeInbound(ByteBuffer(bytes: bytes.prefix(90_000)))
+        #expect(memory.held >= before + 89_000 && heard.ends == 0)
+        try second.writeInbound(ByteBuffer(bytes: bytes.dropFirst(90_000)))
+        #expect(heard.frames.map(\.count) == [100_000] && memory.held == before)
     }
 
     @Test("a length over the limit closes the stream before anything is kept")

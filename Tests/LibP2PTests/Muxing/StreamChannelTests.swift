@@ -14,10 +14,11 @@ private final class Wire {
     /// `setUp` is the pipeline of streams that the test opens.
     init(
         configuration: YamuxConfiguration = YamuxConfiguration(), clock: any TimeSource = SystemTime(),
+        memory: ConnectionMemory? = nil,
         setUp: @escaping @Sendable (any Channel) -> EventLoopFuture<Void>
     ) throws {
         handler = YamuxHandler(
-            role: .server, configuration: configuration, clock: clock, inboundStream: setUp)
+            role: .server, configuration: configuration, clock: clock, memory: memory, inboundStream: setUp)
         try channel.pipeline.syncOperations.addHandler(handler)
         try channel.connect(to: SocketAddress(ipAddress: "127.0.0.1", port: 1)).wait()
         _ = try frames()
@@ -109,11 +110,11 @@ private final class CountingClock: TimeSource {
 @Suite("stream channels over yamux")
 struct StreamChannelTests {
     private func open(
-        _ configuration: YamuxConfiguration = YamuxConfiguration(),
+        _ configuration: YamuxConfiguration = YamuxConfiguration(), memory: ConnectionMemory? = nil,
         configure: @escaping @Sendable (any Channel) throws -> Void = { _ in }
     ) throws -> (Wire, Listener, any Channel) {
         let listener = Listener()
-        let wire = try Wire(configuration: configuration) { channel in
+        let wire = try Wire(configuration: configuration, memory: memory) { channel in
             channel.eventLoop.makeCompletedFuture {
                 try configure(channel)
                 try channel.pipeline.syncOperations.addHandler(listener)
@@ -189,6 +190,59 @@ struct StreamChannelTests {
         #expect(try wire.texts() == [])
         channel.read()
         #expect(try wire.texts() == ["credit 160000"])
+    }
+
+    @Test("bytes that nobody reads are on the account of the connection, and beyond it end their stream")
+    func unreadBytes() throws {
+        let budget = MemoryBudget()
+        let memory = ConnectionMemory(budget: budget)
+        let (wire, listener, channel) = try open(memory: memory) {
+            try $0.syncOptions?.setOption(.autoRead, value: false)
+        }
+        try wire.send(.data, payload: ByteBuffer(repeating: 0, count: 200_000))
+        #expect(memory.held >= 200_000)
+        channel.read()
+        wire.channel.embeddedEventLoop.run()
+        #expect(memory.held < 100_000)
+        // Others hold what there is.
+        let others = (0..<20).map { _ in ConnectionMemory(budget: budget) }
+        for other in others { while other.reserve(16_000) {} }
+        _ = listener.take()
+        try wire.send(.data, payload: ByteBuffer(repeating: 0, count: 60_000))
+        #expect(try wire.texts().contains("RST \(StreamReset.resourceLimit.code)"))
+        #expect(listener.take() == ["\(StreamReset.resourceLimit)", "inactive"])
+        #expect(wire.channel.isActive, "the connection goes on")
+    }
+
+    @Test(
+        "bytes that a peer does not take are on the account of the connection, and beyond it end their stream"
+    )
+    func unsentBytes() throws {
+        let budget = MemoryBudget()
+        let memory = ConnectionMemory(budget: budget)
+        let (wire, listener, channel) = try open(memory: memory)
+        // More than the peer's window waits.
+        channel.writeAndFlush(ByteBuffer(repeating: 1, count: 600_000), promise: nil)
+        _ = try wire.frames()
+        #expect(memory.held >= 600_000 - 262_144)
+        channel.writeAndFlush(ByteBuffer(repeating: 1, count: 800_000), promise: nil)
+        #expect(try wire.texts().contains("RST \(StreamReset.resourceLimit.code)"))
+        #expect(listener.take().suffix(2) == ["\(StreamReset.resourceLimit)", "inactive"])
+        #expect(memory.held < 100_000)
+        #expect(budget.usage.refusals[.unproven] == nil, "it was the connection's own limit")
+    }
+
+    @Test("an unproven peer has eight streams, and more when it has proven itself")
+    func streamLimit() throws {
+        let memory = ConnectionMemory(budget: MemoryBudget())
+        let wire = try Wire(memory: memory) { $0.eventLoop.makeSucceededVoidFuture() }
+        for id: UInt32 in 0..<10 { try wire.send(.windowUpdate, .syn, 1 + 2 * id) }
+        #expect(wire.handler.streamCount == 8)
+        #expect(try wire.texts().count { $0 == "RST \(StreamReset.resourceLimit.code)" } == 2)
+        memory.setStanding(.member)
+        wire.handler.standingChanged()
+        for id: UInt32 in 10..<20 { try wire.send(.windowUpdate, .syn, 1 + 2 * id) }
+        #expect(wire.handler.streamCount == 18)
     }
 
     @Test("every write is a frame of its own, and a turn of the loop has one flush")
