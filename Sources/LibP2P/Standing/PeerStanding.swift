@@ -26,7 +26,7 @@ package struct StandingLimits: Hashable, Sendable {
     package static let unproven = StandingLimits(
         inboundStreams: 8, frameBytes: 64 << 10, memoryBytes: 1 << 20)
     package static let member = StandingLimits(
-        inboundStreams: 128, frameBytes: .max, memoryBytes: 24 << 20)
+        inboundStreams: 512, frameBytes: .max, memoryBytes: 24 << 20)
     package static let admitted = StandingLimits(
         inboundStreams: 1024, frameBytes: .max, memoryBytes: 24 << 20)
 

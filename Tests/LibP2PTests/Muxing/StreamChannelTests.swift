@@ -243,6 +243,15 @@ struct StreamChannelTests {
         wire.handler.standingChanged()
         for id: UInt32 in 10..<20 { try wire.send(.windowUpdate, .syn, 1 + 2 * id) }
         #expect(wire.handler.streamCount == 18)
+        // Each is on the account, until there is no room for more.
+        var shares = MemoryBudget.Shares()
+        shares.admitted = 100_000
+        let small = ConnectionMemory(budget: MemoryBudget(shares: shares), standing: .admitted)
+        let other = try Wire(memory: small) { $0.eventLoop.makeSucceededVoidFuture() }
+        for id: UInt32 in 0..<100 { try other.send(.windowUpdate, .syn, 1 + 2 * id) }
+        #expect(other.handler.streamCount == 100_000 / 2048)
+        for id: UInt32 in 0..<100 { try other.send(.windowUpdate, .rst, 1 + 2 * id) }
+        #expect(other.handler.streamCount == 0 && small.held <= 5 << 14)
     }
 
     @Test("every write is a frame of its own, and a turn of the loop has one flush")

@@ -25,6 +25,8 @@ package final class YamuxHandler: ChannelInboundHandler, ChannelOutboundHandler 
     private static let gatherLimit = 65_519
     /// The storage of a gathered write that is kept where there is little memory for the connection.
     private static let narrowLimit = 4096
+    /// What an open stream takes of the connection's account: its channel and handlers, as measured.
+    private static let streamBytes = 2048
     /// How much one turn of the loop sends before other channels of the loop get theirs.
     private static let turnLimit = 1024 * 1024
     /// Control frames that may wait in an unwritable connection before we stop reading more causes
@@ -192,6 +194,7 @@ package final class YamuxHandler: ChannelInboundHandler, ChannelOutboundHandler 
 
     private func opened(_ streamID: UInt32) {
         guard let context else { return }
+        guard kept.add(Self.streamBytes) else { return session.reset(streamID, .resourceLimit) }
         let channel = StreamChannel(parent: context.channel, streamID: streamID, carrier: self)
         channels[streamID] = channel
         channel.configure(inboundStream, promise: nil)
@@ -348,7 +351,14 @@ package final class YamuxHandler: ChannelInboundHandler, ChannelOutboundHandler 
     ) {
         guard let context, ended == nil else { return promise.fail(YamuxOpenError.sessionEnded) }
         do throws(YamuxOpenError) {
-            let streamID = try session.openStream(at: clock.now())
+            guard kept.add(Self.streamBytes) else { throw .tooManyStreams }
+            let streamID: UInt32
+            do throws(YamuxOpenError) {
+                streamID = try session.openStream(at: clock.now())
+            } catch {
+                kept.remove(Self.streamBytes)
+                throw error
+            }
             let channel = StreamChannel(parent: context.channel, streamID: streamID, carrier: self)
             channels[streamID] = channel
             channel.configure(initialize, promise: promise)
@@ -406,6 +416,7 @@ extension YamuxHandler: StreamCarrier {
 
     func forget(_ streamID: UInt32) {
         channels[streamID] = nil
+        kept.remove(Self.streamBytes)
     }
 }
 
