@@ -107,6 +107,15 @@ struct ElectionWorld {
     }
 
     mutating func leave(_ index: Int) { give(.leave, to: index) }
+    mutating func recover(_ index: Int) { give(.recover, to: index) }
+    /// Somebody tells member `index` something, whatever it is.
+    mutating func tell(_ input: DecreeElection.Input, to index: Int) { give(input, to: index) }
+    func identity(_ index: Int) -> Identity { members[index].identity }
+    func register(_ index: Int) -> ElectionRegister? { members[index].register }
+    func election(_ index: Int) -> DecreeElection? { members[index].election }
+    func card(_ index: Int) -> MemberCard { members[index].card }
+    /// The member starts with this on its disk, as a former life has left it.
+    mutating func setDisk(_ state: ElectionState?, of index: Int) { members[index].disk = state }
     var undecided: [Int] { members.indices.filter { members[$0].election?.certificate == nil } }
     func peer(_ index: Int) -> PeerID { members[index].identity.peerID }
     func obstacle(_ index: Int) -> DecreeElection.Obstacle? { members[index].election?.obstacle }

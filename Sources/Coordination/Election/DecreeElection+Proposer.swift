@@ -76,8 +76,11 @@ extension DecreeElection {
         guard case .voters(let voters) = electorate else { return highestFirst.first?.decree }
         let unheard = voters.count - promisers
         for (index, accept) in highestFirst.enumerated() {
-            // Those who tell of a higher ballot may have accepted at this one before.
-            let higher = highestFirst[..<index].count { $0.ballot > accept.ballot }
+            // Those who tell of the same decree at a higher ballot may have accepted at this one before. Had this one
+            // been decided, no higher ballot could have offered another.
+            let higher = highestFirst[..<index].count {
+                $0.ballot > accept.ballot && $0.decree == accept.decree
+            }
             let same = highestFirst.count { $0.ballot == accept.ballot && $0.decree == accept.decree }
             if same + higher + unheard >= electorate.needed { return accept.decree }
         }
