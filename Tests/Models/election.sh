@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# Checks the model of the election with spin: that its properties hold in every reachable state, and that each
+# Checks the models of the election with spin: that its properties hold in every reachable state, and that each
 # of them breaks when the rule that it hangs on is left out. Needs spin and gcc. Ends with "N checked, N failed".
 set -uo pipefail
-model=$(cd "$(dirname "$0")" && pwd)/election.pml
+models=$(cd "$(dirname "$0")" && pwd)
+model=$models/election.pml
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 checked=0 failed=0
@@ -44,6 +45,24 @@ search "one value, rounds not on disk" breaks -DDECREES=1 -DONLY=1 -DROUND_FORGO
 search "a decided value stays, the highest vote forgotten" breaks -DDECREES=1 -DONLY=4 -DCOARSE=1 -DHIGHEST_FORGOTTEN
 search "no second cluster, an epoch without a decree" breaks -DONLY=2 -DCOARSE=1 -DEPOCH_WITHOUT_DECREE
 search "joined for good, joined before the cluster runs" breaks -DONLY=3 -DCOARSE=1 -DJOIN_EARLY
+
+# The decrees after the founding: named voters, made keys, a voter that lies.
+model=$models/election-voters.pml
+search "named voters, two attempts, made keys" holds -DBALLOTS=2
+search "named voters, three attempts, made keys" holds -DBALLOTS=3
+search "two decrees, one attempt each, whose voters have nobody in common" holds -DDECREES=2 -DBALLOTS=1
+search "a lying voter, reasons for one value" holds -DLIAR=1 -DREASONS=1
+search "a lying voter, three attempts: nothing without a reason" holds -DLIAR=1 -DREASONS=1 -DBALLOTS=3 -DONLY=3
+search "one value, keys that nobody named count" breaks -DONLY=1 -DUNNAMED_COUNT
+search "proven, a certificate believed for its own voters" breaks -DONLY=2 -DCERTIFICATE_ITSELF
+search "nothing without a reason, no reason asked" breaks -DLIAR=1 -DREASONS=1 -DONLY=3 -DNO_REASON_ASKED
+search "nothing without a reason, one other is believed" breaks -DLIAR=1 -DREASONS=1 -DONLY=3 -DBACKED_BY_ONE
+search "not moved by a liar, the highest accept always kept" breaks -DLIAR=1 -DREASONS=1 -DONLY=4 -DHIGHEST_ALWAYS
+search "one value, voters that were not heard left out" breaks -DONLY=1 -DUNHEARD_NOT_COUNTED
+search "one value, those that tell of a higher ballot left out" breaks -DONLY=1 -DBALLOTS=3 -DHIGHER_NOT_COUNTED
+# What the election does not promise.
+search "one value, a lying voter and reasons for both values" breaks -DLIAR=1 -DONLY=1
+search "not moved by a liar, three attempts" breaks -DLIAR=1 -DREASONS=1 -DBALLOTS=3 -DONLY=4
 
 echo "$checked checked, $failed failed"
 [ "$failed" = 0 ]
