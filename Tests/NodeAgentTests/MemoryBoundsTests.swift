@@ -32,10 +32,15 @@ struct MemoryBoundsTests {
             ("messages that wait for streams to open", 3 * PeerStreams.maximumWaiting),
             // Once more while it is written to disk.
             ("the ledger", 2 * ledger.maximumBytes + ledger.verificationCacheSize * 128),
-            ("records of the overlay", Overlay.maximumKnown * (LinkRecord.maximumLength + 2048)),
+            ("records of the overlay", Overlay.maximumKnown * (LinkRecord.maximumLength + 1024)),
             ("addresses of the swarm", swarm.rememberedPeers * (1024 + swarm.addressesPerPeer * 64)),
-            // Resident at rest, measured: docs/performance.md.
-            ("the program", 24 << 20),
+            (
+                "what peers say of themselves",
+                (swarm.unprovenConnections + swarm.connections + swarm.keptConnections)
+                    * IdentifyMessage.keptBytes
+            ),
+            // Resident at rest, measured: 13 to 16 MB.
+            ("the program", 18 << 20),
         ]
         let sum = bounds.reduce(0) { $0 + $1.bytes }
         let limit = try memoryMax()
@@ -48,7 +53,7 @@ struct MemoryBoundsTests {
         let swarm = SwarmLimits()
         let sum =
             MemoryBudget.Shares().unproven + swarm.pendingInbound * SwarmLimits.handshakeBytes
-            + swarm.unprovenConnections * SwarmLimits.connectionBytes + (24 << 20)
+            + swarm.unprovenConnections * SwarmLimits.connectionBytes + (18 << 20)
         #expect(sum <= 128 << 20, "\(sum >> 20) MB")
     }
 }

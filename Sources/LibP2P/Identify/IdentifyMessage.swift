@@ -21,12 +21,17 @@ package struct IdentifyMessage: Hashable, Sendable {
     package init() {}
 
     /// The most addresses and protocols that are kept of one exchange.
-    package static let maximumAddresses = 64
+    package static let maximumAddresses = 32
     package static let maximumProtocols = 128
+    /// The longest name of a protocol that is kept, in bytes of UTF-8.
+    package static let maximumProtocolLength = 128
     /// The longest address that is kept, in bytes.
-    package static let maximumAddressLength = 256
+    package static let maximumAddressLength = 192
     /// The longest text that is kept, in bytes of UTF-8.
     package static let maximumTextLength = 256
+    /// The most that is kept of one peer, in bytes.
+    package static let keptBytes =
+        maximumAddresses * maximumAddressLength + maximumProtocols * maximumProtocolLength
 
     /// Merges one part into this message: single fields replace, lists append.
     ///
@@ -43,7 +48,9 @@ package struct IdentifyMessage: Hashable, Sendable {
             case 3:
                 guard protocols.count < Self.maximumProtocols else { continue }
                 let text = try field.text()
-                if text.utf8.count <= Self.maximumTextLength { protocols.append(ProtocolID(rawValue: text)) }
+                if text.utf8.count <= Self.maximumProtocolLength {
+                    protocols.append(ProtocolID(rawValue: text))
+                }
             case 4: observedAddress = Array(try field.bytes())
             case 5: protocolVersion = Self.bounded(try field.text())
             case 6: agentVersion = Self.bounded(try field.text())

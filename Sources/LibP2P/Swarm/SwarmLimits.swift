@@ -7,7 +7,7 @@ package struct SwarmLimits: Hashable, Sendable {
     /// Connections to peers that have proven themselves. An inbound one above it is refused.
     package var connections = 384
     /// Connections beyond these to peers marked to stay connected to.
-    package var keptConnections = 64
+    package var keptConnections = 32
     /// Of these, connections to peers that are members and not admitted. One above stays unproven.
     package var memberConnections = 192
     /// Connections to unproven peers. One above takes the place of another, chosen at random.
@@ -36,8 +36,8 @@ package struct SwarmLimits: Hashable, Sendable {
     /// What a socket takes before its handshake is complete, in bytes: a read buffer of 16 kB, a TLS handshake of
     /// 64 kB, and state.
     package static let handshakeBytes = 96 << 10
-    /// What a connection takes beside what is on its account, in bytes: its channel, cipher and handlers (some 60 kB
-    /// measured, with eight streams), and a frame of Noise that is not complete.
+    /// What a connection takes beside what is on its account, in bytes: its channel, cipher and handlers (55 kB
+    /// measured at rest), and a frame of Noise that is not complete.
     package static let connectionBytes = 128 << 10
 
     /// The most memory that sockets and connections take beside what is on their accounts, in bytes.
