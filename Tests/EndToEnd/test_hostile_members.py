@@ -1,0 +1,143 @@
+"""Holders of the network token that lie: forged decisions, poisoned counters, a ledger that is filled, answers unread."""
+
+import os
+import time
+import unittest
+
+from hostile.target import HEAL_SECONDS, HostileTestCase, Target
+from lab.node import Node
+from lab.status import Status
+
+
+class ForgeryTests(HostileTestCase):
+    """Nobody founds, leads away or ends a cluster who was not named to decide. One network for all tests."""
+
+    options = {"count": 3, "minimum": 2, "name": "forge"}
+
+    def forge(self, *forms, admitted=False):
+        with self.attacked():
+            self.target.attack("forge_certificates", targets=[0], forms=forms, admitted=admitted).finish()
+
+    def test_A1_a_certificate_that_two_throw_away_keys_have_signed(self):
+        self.forge("former")
+
+    def test_A1b_a_certificate_of_voters_that_it_names_itself(self):
+        self.forge("voters of its own")
+
+    def test_A1c_the_same_of_an_admitted_member(self):
+        self.forge("former", "voters of its own", admitted=True)
+
+    def test_A1d_the_right_voters_and_other_signatures_another_network_and_another_founding(self):
+        self.forge("the right voters, other signatures", "another network", "a founding")
+
+    def test_A1e_a_chain_of_decisions_that_begins_with_strangers(self):
+        self.forge("a chain")
+
+    def test_A1f_the_word_that_the_voters_were_lost(self):
+        self.forge("recovered", admitted=True)
+
+    def test_A2_a_certificate_with_the_last_number_there_is(self):
+        with self.attacked(late=True, decides=True):
+            self.target.attack(
+                "forge_certificates", targets=[0], forms=["former at the end", "at the end"], admitted=False).finish()
+
+    def drive(self, change):
+        target = self.target
+        server = target.decree(target.nodes[0])["founder"]["peer"]
+        present = next(s.peer for s in target.cluster.statuses() if s.peer != server)
+        with self.attacked():
+            member = target.attack("drive", targets=[0], change=change, present=present).finish()["peer"]
+            for node in target.nodes:
+                accepted = (target.state(node).get("accepted") or {}).get("decree") or {}
+                if accepted:
+                    for sign in (member, present if change == "remove" else member):
+                        self.assertNotIn(sign, str(accepted), f"{node.hostname} has signed what {change} asks for")
+
+    def test_A3_a_member_that_asks_for_another_founding(self):
+        self.drive("refound")
+
+    def test_A3b_a_member_that_asks_for_the_removal_of_one_that_is_here(self):
+        self.drive("remove")
+
+    def test_A3c_a_member_that_wants_to_serve_where_nobody_asked(self):
+        self.drive("serve")
+
+    def test_A3d_a_member_that_wants_votes_for_itself_and_its_own(self):
+        self.drive("vote")
+
+    def test_A4_rounds_that_leave_no_room_above_them(self):
+        with self.attacked(late=True, decides=True):
+            self.target.attack("poison_rounds", targets=[0], rounds=[2**64 - 1, 2**63], admitted=False).finish()
+
+    def test_A4b_the_same_of_an_admitted_member(self):
+        with self.attacked(late=True, decides=True):
+            rounds = [2**64 - 1, 2**63, 2**48 - 1]
+            self.target.attack("poison_rounds", targets=[0], rounds=rounds, admitted=True).finish()
+
+
+class FoundingTests(unittest.TestCase):
+    def test_A8_votes_of_many_keys_found_nothing(self):
+        """Two nodes wait for a third. Keys that nobody has met are none; then the third comes, and all is as it should."""
+        with Target(count=2, minimum=3, name="sybils", settle=False) as target:
+            target.cluster.wait(target.cluster.addresses, "an address on both nodes", 30)
+            target.attack("vote_as_many", targets=[0], count=12, epoch=1).finish()
+            for node in target.nodes:
+                self.assertIsNone(Status(node.status()).role, node.status())
+                self.assertEqual(node.k3s_starts(), 0)
+                self.assertFalse(target.decree(node))
+            namespace, _ = target.cluster.network.add()
+            third = Node(os.path.join(target.cluster.directory, "node3"), namespace, target.cluster.config)
+            target.nodes.append(third)
+            third.start()
+            target.cluster.wait(target.cluster.server, "one server", HEAL_SECONDS)
+            target.cluster.wait(target.cluster.joined, "every agent to be registered", HEAL_SECONDS)
+
+
+class LoadTests(HostileTestCase):
+    """What a holder of the token can make others keep, check and answer."""
+
+    options = {"count": 3, "minimum": 2, "name": "load"}
+
+    def test_A6_bad_signatures_by_the_ten_thousand(self):
+        with self.attacked(watch=1, late=True):
+            self.target.attack(
+                "flood_with_signatures", targets=[0], messages=1, entries=65_000, bucket="users").finish()
+
+    def test_A6b_bad_signatures_in_the_buckets_of_the_election_again_and_again(self):
+        with self.attacked(watch=1, late=True):
+            self.target.attack(
+                "flood_with_signatures", targets=[0], messages=6, entries=9_000, bucket="kairosElection").finish()
+
+    def test_A6c_small_messages_that_unpack_to_very_much(self):
+        with self.attacked(watch=1):
+            self.target.attack("unpack_much", targets=[0], messages=2).finish()
+
+    def test_A7_members_that_ask_and_do_not_read(self):
+        with self.attacked(watch=1):
+            seen = self.target.attack("ask_and_not_read", targets=[0], count=60, rounds=12, seconds=2).finish()
+            self.assertGreater(seen["members"], 20, seen)
+
+
+class FillingTests(HostileTestCase):
+    """A full ledger has room for those who belong to it. Each test has a network of its own."""
+
+    options = {"count": 3, "minimum": 2, "name": "fill"}
+
+    def tearDown(self):
+        self.tearDownClass()
+
+    def fill(self, **facts):
+        with self.attacked(watch=1, late=True):
+            begin = time.monotonic()
+            seen = self.target.attack("fill_ledger", targets=[0], **facts).finish()
+            self.assertGreater(seen["published"], 4_000, f"{seen} in {time.monotonic() - begin:.0f} s")
+
+    def test_A5_ten_thousand_entries_of_twenty_keys(self):
+        self.fill(keys=20, each=510, mixed=False, pause=0.25)
+
+    def test_A5b_entries_in_all_buckets_with_versions_that_nothing_outdoes(self):
+        self.fill(keys=40, each=250, mixed=True, pause=0.15)
+
+
+if __name__ == "__main__":
+    unittest.main()
