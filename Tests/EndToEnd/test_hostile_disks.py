@@ -156,8 +156,13 @@ def remove(path):
 
 
 def remove_all_but_identity(node):
-    remove(node.path(K3S))
     remove(node.path("etc/rancher"))
+    remove_state_and_data(node)
+
+
+def remove_state_and_data(node):
+    """All but the key, and but the password that K3s keeps in /etc: without that its server turns the node away."""
+    remove(node.path(K3S))
     kept = node.path(f"{STATE}/identity.key")
     with open(kept, "rb") as file:
         key = file.read()
@@ -220,7 +225,7 @@ class LossTests(DiskTestCase):
 
     def test_C1g_an_agent_that_lost_all_but_its_key(self):
         node = self.others[0]
-        kept = self.hurt(node, remove_all_but_identity)
+        kept = self.hurt(node, remove_state_and_data)
         node.start()
         self.comes_back(node)
         self.watch(node, WATCH_SECONDS / 2)
@@ -234,18 +239,22 @@ class LossTests(DiskTestCase):
         kept = self.hurt(node, lambda node: None)
         for name, content in (("empty", b""), ("short", right[:20]), ("garbage", os.urandom(len(right))), ("gone", None)):
             with self.subTest(key=name):
+                shutil.rmtree(node.root)
+                copy_disk(kept, node.root)
                 if content is None:
                     remove(path)
                 else:
                     with open(path, "wb") as file:
                         file.write(content)
                 node.start()
-                self.watch(node, 2)
-                status = Status(node.status())
-                self.assertIn(status.peer, (None, self.before[node]["peer"]), "another node was made of it")
-                self.assertEqual(node.read(CERTIFICATES[1]), self.identity, "the data of K3s were set aside")
-                if node.process.poll() is None:
-                    cut_power(node)
+                try:
+                    self.watch(node, 2)
+                    status = Status(node.status())
+                    self.assertIn(status.peer, (None, self.before[node]["peer"]), "another node was made of it")
+                    self.assertEqual(node.read(CERTIFICATES[1]), self.identity, "the data of K3s were set aside")
+                finally:
+                    if node.process.poll() is None:
+                        cut_power(node)
         self.restore(node, kept)
 
 
