@@ -76,8 +76,9 @@ class ForgeryTests(HostileTestCase):
 
 
 class FoundingTests(unittest.TestCase):
+    """Two nodes wait for a third. Keys that nobody has met are none; when it comes, all is as it should be."""
+
     def test_A8_votes_of_many_keys_found_nothing(self):
-        """Two nodes wait for a third. Keys that nobody has met are none; then the third comes, and all is as it should."""
         with Target(count=2, minimum=3, name="sybils", settle=False) as target:
             target.cluster.wait(target.cluster.addresses, "an address on both nodes", 30)
             target.attack("vote_as_many", targets=[0], count=12, epoch=1).finish()
