@@ -49,8 +49,8 @@ def ready():
     print(json.dumps({"ready": True}), flush=True)
 
 
-async def gather(count, limit, make):
-    """What `make()` gives, `count` times, `limit` at once; failures are counted by their kind."""
+async def gather(count, limit, make, seconds=30):
+    """What `make()` gives, `count` times, `limit` at once; failures are counted by their kind. It ends in time."""
     made, failures, gate = [], collections.Counter(), asyncio.Semaphore(limit)
 
     async def one():
@@ -60,8 +60,11 @@ async def gather(count, limit, make):
             except (OSError, EOFError, asyncio.TimeoutError) as error:
                 failures[type(error).__name__] += 1
 
-    await asyncio.gather(*(one() for _ in range(count)))
-    return made, dict(failures)
+    _, late = await asyncio.wait([asyncio.create_task(one()) for _ in range(count)], timeout=seconds)
+    for task in late:
+        task.cancel()
+    await asyncio.gather(*late, return_exceptions=True)
+    return made, {**failures, "too late": len(late)}
 
 
 def alive(connections):
@@ -361,9 +364,9 @@ async def ask_and_not_read(facts):
 async def newcomers(facts, count, reads=False, **more):
     async def one():
         connection = Connection(reads=reads, **more)
-        return await connection.connect(next(facts.targets_by_turn), next(facts.sources_by_turn), seconds=8)
+        return await connection.connect(next(facts.targets_by_turn), next(facts.sources_by_turn), seconds=4)
 
-    return await gather(count, 16, one)
+    return await gather(count, 24, one, seconds=6)
 
 
 @attack
@@ -378,7 +381,7 @@ async def idle_connections(facts):
                 connection.send(frame(2, SYN, 0, length=7))
         gone = len(connections) - alive(connections)
         connections = [each for each in connections if not each.closed.is_set()]
-        fresh, _ = await newcomers(facts, min(gone, 32))
+        fresh, _ = await newcomers(facts, min(gone, 24)) if gone else ([], {})
         connections, renewed = connections + fresh, renewed + len(fresh)
         await asyncio.sleep(0.5)
     return {"alive": alive(connections), "renewed": renewed, "failures": failures}
