@@ -74,10 +74,10 @@ def alive(connections):
 # Holders of the token, of whom no node knows anything.
 
 
-async def in_the_room(facts, admitted=False, target=0):
+async def in_the_room(facts, admitted=False, identity=None):
     """A connection in the room, which has said there that it knows the seal."""
-    connection = Connection(token=facts.holder, protocols=OURS if admitted else STOCK)
-    await connection.connect(facts.targets[target])
+    connection = Connection(identity, token=facts.holder, protocols=OURS if admitted else STOCK)
+    await connection.connect(facts.targets[0])
     if admitted and not await connection.be_admitted():
         raise ConnectionError("not admitted")
     connection.enter_room(facts.holder.topic)
@@ -116,8 +116,9 @@ def false_cluster(owner, epoch):
 def false_certificates(facts, owner, form):
     """Certificates of one form that say that `owner` founded a later cluster."""
     network, quorum, known, voters = facts.holder.network, facts.quorum, facts.number, facts.voters
-    strangers = [Identity() for _ in range(5)]
-    names = [each.text for each in strangers]
+    strangers = [Identity() for _ in range(4)]
+    # A decree names its founder among the voters.
+    names = [owner.text, *(each.text for each in strangers)]
     founder = decrees.server(owner, form)
 
     def refounding(number, voters):
@@ -143,10 +144,9 @@ def false_certificates(facts, owner, form):
             for number in (decrees.GREATEST, 2**64 - 1)
         ]
     if form == "the right voters, other signatures":
-        return [
-            decrees.certificate(network, {"voters": voters}, owner, strangers[: len(voters) // 2 + 1],
-                refounding(known + 1, names))
-        ]  # fmt: skip
+        few = strangers[: len(voters) // 2 + 1]
+        made = decrees.certificate(network, {"voters": voters}, owner, few, refounding(known + 1, names))
+        return [made, {**made, "signatures": dict(zip(voters, made["signatures"].values()))}]
     if form == "a founding":
         decree = {**refounding(1, names), "running": False}
         return [decrees.certificate(network, {"members": quorum}, owner, strangers[:quorum], decree)]
@@ -158,8 +158,8 @@ def false_certificates(facts, owner, form):
         # The first link is signed by nobody who was named; all that follow are as they should be.
         electorate, way = {"voters": names}, []
         for step in range(1, 4):
-            others = [Identity() for _ in range(3)]
-            decree = refounding(known + step, [each.text for each in others])
+            others = [Identity() for _ in range(2)]
+            decree = refounding(known + step, [owner.text, *(each.text for each in others)])
             way.append(decrees.link(network, electorate, owner, strangers, decree))
             strangers, electorate = others, {"voters": decree["voters"]}
         last = refounding(known + 4, electorate["voters"])
@@ -206,35 +206,39 @@ async def poison_rounds(facts):
 
 @attack
 async def drive(facts):
-    """A member asks for promises, and then for accepts of changes that nobody has a reason for."""
-    connection = await in_the_room(facts, admitted=True)
+    """Asks for promises, and then for accepts of changes that nobody has a reason for: as an admitted member, or with
+    the key of a voter."""
+    identity = Identity(bytes.fromhex(facts.seed)) if facts.seed else None
+    connection = await in_the_room(facts, admitted=True, identity=identity)
     me = connection.identity
     changes = {
         "refound": {"epoch": facts.epoch + 1, "founder": decrees.server(me), "servers": [decrees.server(me)],
-                    "running": False, "voters": [me.text, *facts.voters[1:]]},
+                    "running": False, "voters": [me.text, *(v for v in facts.voters if v != me.text)][:3]},
         "remove": {"forgotten": [facts.present],
                    "voters": [each for each in facts.voters if each != facts.present][:1]},
         "serve": {"servers": [*facts.servers, decrees.server(me)]},
         "vote": {"voters": [facts.servers[0]["peer"], me.text, Identity().text]},
     }  # fmt: skip
-    decree = {
-        "number": facts.number + 1, "epoch": facts.epoch, "founder": facts.founder, "running": True,
-        "servers": facts.servers, "forgotten": [], "voters": facts.voters, **changes[facts.change],
-    }  # fmt: skip
-    for former in (True, False):
-        asked = dict(decree)
-        if former:
-            # As builds ask whose decrees name no voters.
-            del asked["voters"]
-            asked["quorum"] = facts.quorum
-        ballot = {"round": 100 if former else 200, "proposer": me.text}
-        for more in ({"ballot": ballot}, {"ballot": ballot, "decree": asked}):
-            said = decrees.register(
-                facts.holder.network, facts.quorum, facts.number + 1, drive=more, missesFounder=True)
+    round = 100
+    for change in changes.values():
+        # Builds whose decrees name no voters ask otherwise; a voter there is only here.
+        for former in (False,) if facts.seed else (True, False):
+            asked = {
+                "number": facts.number + 1, "epoch": facts.epoch, "founder": facts.founder, "running": True,
+                "servers": facts.servers, "forgotten": [], "voters": facts.voters, **change,
+            }  # fmt: skip
             if former:
-                del said["version"]
-            await publish(connection, facts, decrees.stored(me, "register", said))
-            await asyncio.sleep(0.6)
+                del asked["voters"]
+                asked["quorum"] = facts.quorum
+            round += 10
+            ballot = {"round": round, "proposer": me.text}
+            for more in ({"ballot": ballot}, {"ballot": ballot, "decree": asked}):
+                said = decrees.register(
+                    facts.holder.network, facts.quorum, facts.number + 1, drive=more, missesFounder=True)
+                if former:
+                    del said["version"]
+                await publish(connection, facts, decrees.stored(me, "register", said))
+                await asyncio.sleep(0.5)
     await asyncio.sleep(0.5)
     return {"peer": me.text, "why": connection.why}
 

@@ -203,13 +203,12 @@ class Target:
         """How many of so many members, one after the other, are let in by the first node."""
         return self.attack("visit", targets=[0], sources=[None], count=count).finish()["admitted"]
 
-    def decides(self):
+    def decides(self, asked):
         """Whether the election still does its work: a node that came late and is gone is forgotten when asked."""
-        node = self.late[-1]
+        name = self.late[-1].hostname
         return wait_until(
-            lambda: self.nodes[0].cli("p2p", "forget", node.hostname, seconds=15).returncode == 0,
-            lambda: f"{node.hostname} to be forgotten: {self.nodes[0].cli('p2p', 'forget', node.hostname, seconds=15)}",
-            HEAL_SECONDS, pause=1)  # fmt: skip
+            lambda: asked.cli("p2p", "forget", name, seconds=15).returncode == 0,
+            lambda: f"{name} to be forgotten: {asked.cli('p2p', 'forget', name, seconds=15)}", HEAL_SECONDS, pause=1)
 
     def portrait(self):
         """What no attack may change."""
@@ -289,12 +288,13 @@ class HostileTestCase(unittest.TestCase):
             type(self).target = made
 
     @contextlib.contextmanager
-    def attacked(self, watch=2.0, late=False, same=True, decides=False):
+    def attacked(self, watch=2.0, late=False, same=True, decides=False, watched=None):
         """Around an attack: bounds are kept meanwhile, nothing has changed after it, and all is well in time."""
         target, figures, clean = self.target, {}, False
+        watched = watched or target.nodes
         before = target.portrait() if same else None
         try:
-            with Vitals(target.nodes) as vitals:
+            with Vitals(watched) as vitals:
                 yield vitals
                 time.sleep(watch)
             figures = vitals.figures()
@@ -315,7 +315,7 @@ class HostileTestCase(unittest.TestCase):
             if decides:
                 try:
                     begin = time.monotonic()
-                    target.decides()
+                    target.decides(watched[0])
                     figures["decides_s"] = round(time.monotonic() - begin, 1)
                 except Exception as error:
                     figures["decides_s"], figures["decides"] = None, str(error)[:300]

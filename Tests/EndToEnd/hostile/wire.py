@@ -90,10 +90,10 @@ def multiaddr(host, port):
 
 
 class Identity:
-    """A fresh Ed25519 key and the peer ID that follows from it."""
+    """An Ed25519 key, a fresh one without a seed, and the peer ID that follows from it."""
 
-    def __init__(self):
-        self.key = Ed25519PrivateKey.from_private_bytes(os.urandom(32))
+    def __init__(self, seed=None):
+        self.key = Ed25519PrivateKey.from_private_bytes(seed or os.urandom(32))
         self.public = b"\x08\x01\x12\x20" + self.key.public_key().public_bytes(*RAW)
         self.peer = b"\x00\x24" + self.public
         self.text = base58(self.peer)
