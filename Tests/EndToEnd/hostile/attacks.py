@@ -122,7 +122,9 @@ def false_certificates(facts, owner, form):
     founder = decrees.server(owner, form)
 
     def refounding(number, voters):
-        return decrees.decree(number, min(number, facts.epoch + 1), founder, voters=voters)
+        # One that comes right after what is known cannot have run yet.
+        later = number > known + 1
+        return decrees.decree(number, min(number, facts.epoch + 1), founder, voters=voters, running=later)
 
     if form == "former":
         return [
