@@ -87,6 +87,19 @@ async def in_the_room(facts, admitted=False, identity=None):
     return connection
 
 
+class CutOff:
+    """Around what is sent until the other side has had enough; `seen` is True then."""
+
+    seen = False
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, error, _):
+        self.seen = kind is not None and issubclass(kind, (OSError, EOFError))
+        return self.seen
+
+
 async def publish(connection, facts, storage, author=None):
     await connection.publish(facts.holder.topic, facts.holder.seal(block(storage)), author)
 
@@ -277,7 +290,7 @@ async def vote_as_many(facts):
 async def fill_ledger(facts):
     """Many keys, many entries each, in the buckets of both kinds of nodes, some of a version that nothing outdoes."""
     connection = await in_the_room(facts)
-    published = 0
+    published, cut = 0, CutOff()
     for count in range(facts.keys):
         owner = Identity()
         bucket = ("services", "kairosNode", "users", "kairosElection")[count % 4] if facts.mixed else "services"
@@ -288,11 +301,14 @@ async def fill_ledger(facts):
             else:
                 key, value = f"{owner.text}/{each}" if bucket.startswith("kairos") else f"{count}-{each}-user", "0"
             storage[bucket][key] = entry(owner, bucket, key, value, version)
-        await publish(connection, facts, storage, author=owner)
-        published += facts.each
+        with cut:
+            await publish(connection, facts, storage, author=owner)
+            published += facts.each
+        if cut.seen:
+            break
         await asyncio.sleep(facts.pause)
     await asyncio.sleep(0.5)
-    return {"published": published, "why": connection.why}
+    return {"published": published, "cut off": cut.seen, "why": connection.why}
 
 
 @attack
@@ -301,31 +317,38 @@ async def flood_with_signatures(facts):
     connection, owner = await in_the_room(facts), Identity()
     signature = base64.b64encode(owner.sign(b"something else")).decode()
     ready()
-    sizes = []
+    sizes, cut = [], CutOff()
     for _ in range(facts.messages):
+        if cut.seen:
+            break
         entries = ",".join(
             f'"{each}":{{"Value":"","Owner":"{owner.text}","Version":1,"UpdatedAt":0,"Deleted":false,'
             f'"Sig":"{signature}"}}' for each in range(facts.entries))  # fmt: skip
         text = '{"Index":1,"Timestamp":"x","Storage":{"%s":{%s}},"Hash":"h","PrevHash":""}' % (facts.bucket, entries)
         data = facts.holder.seal(text.encode())
         sizes.append(len(data))
-        await connection.publish(facts.holder.topic, data, author=Identity())
+        with cut:
+            await connection.publish(facts.holder.topic, data, author=Identity())
         await asyncio.sleep(0.2)
     await asyncio.sleep(1)
-    return {"bytes": sizes, "why": connection.why}
+    return {"bytes": sizes, "cut off": cut.seen, "why": connection.why}
 
 
 @attack
 async def unpack_much(facts):
     """Sealed messages of some kilobytes that unpack to very much."""
-    connection = await in_the_room(facts)
+    connection, cut = await in_the_room(facts), CutOff()
     ready()
     for filling in (b" " * (64 << 20), b"[" * (4 << 20), b'{"Storage":' * (1 << 20)):
         for _ in range(facts.messages):
-            await connection.publish(facts.holder.topic, facts.holder.seal(filling), author=Identity())
+            if connection.closed.is_set():
+                # Who was thrown out comes again.
+                connection = await in_the_room(facts)
+            with cut:
+                await connection.publish(facts.holder.topic, facts.holder.seal(filling), author=Identity())
         await asyncio.sleep(0.3)
     await asyncio.sleep(1)
-    return {"why": connection.why}
+    return {"cut off": cut.seen, "why": connection.why}
 
 
 def links_record(member, network_tag):
