@@ -75,15 +75,18 @@ def alive(connections):
 
 
 async def in_the_room(facts, admitted=False, identity=None):
-    """A connection in the room, which has said there that it knows the seal."""
+    """A connection in the room, which has shown there that it holds the token."""
     connection = Connection(identity, token=facts.holder, protocols=OURS if admitted else STOCK)
     await connection.connect(facts.targets[0])
     if admitted and not await connection.be_admitted():
         raise ConnectionError("not admitted")
     connection.enter_room(facts.holder.topic)
     await asyncio.sleep(1)
-    await connection.publish(facts.holder.topic, facts.holder.seal(block({})))
-    await asyncio.sleep(0.3)
+    # An entry of its own, sealed, proves it to be a member of EdgeVPN's kind.
+    me = connection.identity
+    value = json.dumps({"PeerID": me.text, "Name": me.text})
+    await publish(connection, facts, {"services": {me.text: entry(me, "services", me.text, value)}})
+    await asyncio.sleep(0.5)
     return connection
 
 

@@ -273,7 +273,7 @@ class HostileTestCase(unittest.TestCase):
 
     options = {}
     target = None
-    most_memory, most_descriptors, slowest_answer = 128, 400, 3.0
+    most_memory, most_descriptors, slowest_answer = 128, 400, 1.0
 
     @classmethod
     def tearDownClass(cls):
