@@ -25,6 +25,7 @@ class FloodTests(HostileTestCase):
             try:
                 vitals.more["admitted of 10"] = self.target.visits()
                 self.target.add_late()
+                vitals.more["in while it lasted"] = running.process.poll() is None
             finally:
                 running.finish()
 
@@ -56,10 +57,10 @@ class FloodTests(HostileTestCase):
         self.hold("slow_identify", targets=[0], count=200, seconds=6)
 
     def test_B5_false_announcements(self):
-        self.hold("announce_falsely", sources=["192.168.77.130"], rate=2000, seconds=7, fresh=True)
+        self.hold("announce_falsely", sources=["192.168.77.130"], rate=2000, seconds=10, fresh=True)
 
     def test_B5b_false_announcements_of_many_sources(self):
-        self.hold("announce_falsely", rate=2000, seconds=7, fresh=True)
+        self.hold("announce_falsely", rate=2000, seconds=10, fresh=True)
 
     def test_B6_large_frames(self):
         with self.attacked(watch=1):

@@ -342,6 +342,7 @@ class HostileTestCase(unittest.TestCase):
         self.assertIsNotNone(figures["heal_s"], f"the nodes do not find back together: {figures}")
         self.assertIsNotNone(figures.get("late_s", 0), f"a late node does not get in: {figures}")
         self.assertIsNotNone(figures.get("decides_s", 0), f"nothing is decided any more: {figures}")
+        self.assertTrue(figures.get("in while it lasted", True), f"a late node had to wait for the end: {figures}")
         # One that is thrown out by chance comes again.
         self.assertGreaterEqual(figures.get("admitted of 10", 10), 8, f"members are kept out: {figures}")
         self.assertLessEqual(figures["rss_mb"], self.most_memory, figures)
