@@ -175,7 +175,7 @@ struct HostileOverlayTests {
         var overlay = overlay()
         _ = overlay.receive(.linkUp(friend.peerID), at: .zero)
         for _ in 0..<Overlay.maximumKnown + 50 {
-            _ = overlay.receive(.discovered(Identity.generate().peerID, []), at: .zero)
+            _ = overlay.receive(.discovered(Identity.generate().peerID, [], isProven: true), at: .zero)
         }
         #expect(overlay.known.count == Overlay.maximumKnown)
         for _ in 0..<2000 {

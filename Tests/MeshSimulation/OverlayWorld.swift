@@ -220,7 +220,7 @@ package struct OverlayWorld {
         case .discover(let index, let life, let other):
             guard nodes[index].life == life, nodes[other].overlay != nil, groups[index] == groups[other]
             else { return }
-            feed(index, .discovered(nodes[other].peer, addresses(of: other)))
+            feed(index, .discovered(nodes[other].peer, addresses(of: other), isProven: true))
         case .dial(let index, let life, let peer):
             guard nodes[index].life == life else { return }
             dial(index, peer)

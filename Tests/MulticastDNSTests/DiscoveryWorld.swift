@@ -9,7 +9,7 @@ struct DiscoveryWorld {
     struct Node {
         var discovery: ServiceDiscovery
         let source: PacketSource
-        var found: [(peer: PeerID, addresses: [Multiaddr], at: Instant)] = []
+        var found: [(peer: PeerID, addresses: [Multiaddr], isProven: Bool, at: Instant)] = []
         var sent: [(packet: [UInt8], at: Instant)] = []
     }
 
@@ -38,11 +38,14 @@ struct DiscoveryWorld {
         try Multiaddr("/ip4/192.168.79.\(index + 1)/tcp/4001")
     }
 
-    /// Adds a node that is dialled at `addresses`, and starts it.
+    /// Adds a node that is dialled at `addresses`, and starts it. With a key it proves what it announces.
     @discardableResult
-    mutating func add(addresses: [Multiaddr]? = nil, start: Bool = true) throws -> PeerID {
+    mutating func add(
+        addresses: [Multiaddr]? = nil, start: Bool = true, key: SecretBytes? = nil
+    ) throws -> PeerID {
         let peer = Identity.generate().peerID
-        let configuration = ServiceDiscovery.Configuration(serviceName: Self.service, localPeer: peer)
+        var configuration = ServiceDiscovery.Configuration(serviceName: Self.service, localPeer: peer)
+        configuration.proofKey = key
         let seed = generator.next()
         guard
             let discovery = ServiceDiscovery(
@@ -59,7 +62,8 @@ struct DiscoveryWorld {
     mutating func feed(_ input: ServiceDiscovery.Input, to index: Int) {
         for effect in nodes[index].discovery.receive(input, at: now) {
             switch effect {
-            case .discovered(let peer, let addresses): nodes[index].found.append((peer, addresses, now))
+            case .discovered(let peer, let addresses, let isProven):
+                nodes[index].found.append((peer, addresses, isProven, now))
             case .multicast(let packet, let link):
                 nodes[index].sent.append((packet, now))
                 let source = nodes[index].source

@@ -31,7 +31,7 @@ struct MulticastDNSServiceTests {
         let service = try await loop.submit {
             try MulticastDNSService(
                 configuration: fixed, eventLoop: loop, generator: .fromSystem(), logger: Logger(label: "test")
-            ) { peer, addresses in found.withLockedValue { $0[peer] = addresses } }
+            ) { peer, addresses, _ in found.withLockedValue { $0[peer] = addresses } }
         }.get()
         service.updateAddresses([try Multiaddr("/ip4/127.0.0.1/tcp/\(port)")])
         try await service.start().get()

@@ -45,7 +45,7 @@ struct ServiceDiscoveryTests {
             let input = ServiceDiscovery.Input.received(
                 packet, from: DiscoveryWorld.source(3), on: DiscoveryWorld.link().id)
             return discovery.receive(input, at: now).contains {
-                if case .discovered(peer, let found) = $0 { found == addresses } else { false }
+                if case .discovered(peer, let found, _) = $0 { found == addresses } else { false }
             }
         }
         let (own, other) = (try DiscoveryWorld.address(0), try DiscoveryWorld.address(3))
@@ -87,7 +87,7 @@ struct ServiceDiscoveryTests {
         for effect in discovery.receive(
             .received(payload, from: source, on: DiscoveryWorld.link().id), at: .zero)
         {
-            guard case .discovered(let peer, let addresses) = effect else { continue }
+            guard case .discovered(let peer, let addresses, _) = effect else { continue }
             found[peer.description] = addresses.map(\.description)
         }
         return found

@@ -54,6 +54,7 @@ extension Overlay {
         var base = present
         var away: Set<PeerID> = []
         var unresolved: [(since: Instant, peer: PeerID)] = []
+        var unproven: [PeerID] = []
         var chosen = Set(pins.keys)
         chooseDue = nil
         for (peer, entry) in known where !present.contains(peer) {
@@ -61,10 +62,14 @@ extension Overlay {
                 chosen.insert(peer)
                 continue
             }
-            away.insert(peer)
+            if entry.hasPlace { away.insert(peer) }
             guard let discovered = entry.discovered, now - discovered < configuration.discoveryLife,
                 entry.failed.map({ $0 < discovered }) ?? true
             else { continue }
+            guard entry.hasPlace else {
+                unproven.append(peer)
+                continue
+            }
             base.insert(peer)
             chooseAgain(at: discovered + configuration.discoveryLife)
             let resolve = entry.firstHeard + configuration.resolveAfter
@@ -78,12 +83,42 @@ extension Overlay {
         chosen.formUnion(rings.neighbours(of: localPeer, among: present.union(away)).intersection(away))
         unresolved.sort { ($0.since, $0.peer) < ($1.since, $1.peer) }
         chosen.formUnion(unresolved.prefix(Self.maximumResolving).map(\.peer))
+        chosen.formUnion(resolving(unproven, at: now))
         guard chosen != wanted else { return }
         let (come, gone) = (chosen.subtracting(wanted), wanted.subtracting(chosen))
         wanted = chosen
         lastChosen = now
         for peer in gone.sorted() { effects.append(.keep(false, peer, [])) }
         for peer in come.sorted() { keep(peer) }
+    }
+
+    /// Which of `unproven` are dialled now to find out what they are: those that were not yet or longest ago,
+    /// each for a while, and again only when they are heard again.
+    private mutating func resolving(_ unproven: [PeerID], at now: Instant) -> [PeerID] {
+        var current: [PeerID] = []
+        var waiting: [(last: Instant, first: Instant, peer: PeerID)] = []
+        for peer in unproven {
+            guard let entry = known[peer], let discovered = entry.discovered else { continue }
+            if let resolved = entry.resolved {
+                if now - resolved < configuration.resolvePatience {
+                    current.append(peer)
+                    continue
+                }
+                guard discovered >= resolved + configuration.resolvePatience else { continue }
+            }
+            waiting.append((entry.resolved ?? .zero, entry.firstHeard, peer))
+        }
+        waiting.sort { ($0.last, $0.first, $0.peer) < ($1.last, $1.first, $1.peer) }
+        for next in waiting.prefix(max(0, Self.maximumResolving - current.count)) {
+            known[next.peer]?.resolved = now
+            current.append(next.peer)
+        }
+        for peer in current {
+            if let resolved = known[peer]?.resolved {
+                chooseAgain(at: resolved + configuration.resolvePatience)
+            }
+        }
+        return current
     }
 
     private mutating func chooseAgain(at due: Instant) {

@@ -4,8 +4,8 @@ internal import Timing
 
 extension Overlay {
     package enum Input: Sendable {
-        /// A peer of the network was heard of on the local link.
-        case discovered(PeerID, [Multiaddr])
+        /// A peer was heard of on the local link; `isProven`: by a holder of the network's secret.
+        case discovered(PeerID, [Multiaddr], isProven: Bool)
         /// Stay connected to the peer whatever the rings say, or no longer.
         case pin(Bool, PeerID, [Multiaddr], PinReason)
         /// Where this node can be dialled, best first.
@@ -60,9 +60,11 @@ extension Overlay {
         package var probePatience = Duration.seconds(4)
         /// How long a peer that was heard of on the local link counts as being there.
         package var discoveryLife = Duration.seconds(90)
-        /// After how long a peer that was heard of, and that no record speaks of, is dialled whatever the
-        /// rings say: it may be a stock node.
+        /// After how long a peer that was heard of with a proof, and that no record speaks of, is dialled
+        /// whatever the rings say.
         package var resolveAfter = Duration.seconds(5)
+        /// How long a peer may take to show what it is, once it is dialled for that.
+        package var resolvePatience = Duration.seconds(15)
         /// How long an absent peer is remembered, and some of them tried.
         package var memory = Duration.seconds(3600)
         /// The mean time between two comparisons with some neighbour while nothing happens.
@@ -96,6 +98,13 @@ extension Overlay {
         var lastSeen: Instant
         var failed: Instant?
         var isStock = false
+        /// Whether a holder of the network's secret has announced it, or it was admitted: it has a place in the
+        /// rings. So has everybody with a record. Others are dialled only to find out what they are.
+        var isProven = false
+        /// When it was last dialled for that.
+        var resolved: Instant?
+
+        var hasPlace: Bool { isProven || record != nil }
     }
 
     /// An admitted peer that is connected.
@@ -111,6 +120,8 @@ extension Overlay {
     }
 
     static let maximumKnown = 2048
+    /// Of these, peers that have shown nothing.
+    static let maximumUnproven = 256
     /// Peers dialled at once to find out what they are.
     static let maximumResolving = 4
     static let suspicionDelay = Duration.milliseconds(500)

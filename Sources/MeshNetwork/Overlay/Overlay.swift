@@ -99,7 +99,7 @@ package struct Overlay: Sendable {
     package func dialClass(of peer: PeerID) -> DialClass {
         if pins[peer] != nil { return .pinned }
         guard let entry = known[peer] else { return .unproven }
-        return entry.record != nil || entry.isStock || links[peer] != nil ? .recorded : .unproven
+        return entry.hasPlace || entry.isStock || links[peer] != nil ? .recorded : .unproven
     }
 
     /// When the next `.tick` is wanted.
@@ -118,7 +118,8 @@ package struct Overlay: Sendable {
 
     package mutating func receive(_ input: Input, at now: Instant) -> [Effect] {
         switch input {
-        case .discovered(let peer, let addresses): discovered(peer, addresses, at: now)
+        case .discovered(let peer, let addresses, let isProven):
+            discovered(peer, addresses, isProven: isProven, at: now)
         case .pin(let isPinned, let peer, let addresses, let reason):
             pin(isPinned, peer, addresses, reason, at: now)
         case .listening(let addresses):
@@ -141,9 +142,16 @@ package struct Overlay: Sendable {
 
     // MARK: what others say
 
-    private mutating func discovered(_ peer: PeerID, _ addresses: [Multiaddr], at now: Instant) {
-        guard peer != localPeer, note(peer, at: now) else { return }
-        let isNew = known[peer]?.addresses != addresses
+    private mutating func discovered(
+        _ peer: PeerID, _ addresses: [Multiaddr], isProven: Bool, at now: Instant
+    ) {
+        // Whoever proves nothing cannot say where a member is.
+        guard peer != localPeer, isProven || known[peer]?.hasPlace != true,
+            isProven ? note(peer, at: now) : noteUnproven(peer, at: now)
+        else { return }
+        let hadPlace = known[peer]?.hasPlace ?? false
+        if isProven { known[peer]?.isProven = true }
+        let isNew = known[peer]?.addresses != addresses || known[peer]?.hasPlace != hadPlace
         known[peer]?.addresses = Array(addresses.prefix(LinkRecord.maximumAddresses))
         known[peer]?.discovered = now
         known[peer]?.lastSeen = now
@@ -177,6 +185,7 @@ package struct Overlay: Sendable {
     private mutating func linkUp(_ peer: PeerID, at now: Instant) {
         guard peer != localPeer, links[peer] == nil, note(peer, at: now, evenIfFull: true) else { return }
         known[peer]?.isStock = false
+        known[peer]?.isProven = true
         known[peer]?.failed = nil
         known[peer]?.lastSeen = now
         presenceIsStale = true
@@ -212,12 +221,39 @@ package struct Overlay: Sendable {
         if known[peer] != nil { return true }
         if known.count >= Self.maximumKnown {
             let oldest = known.filter { links[$0.key] == nil && !present.contains($0.key) }
-                .min { ($0.value.lastSeen, $0.key) < ($1.value.lastSeen, $1.key) }
+                .min { Self.isWorthLess($0, $1) }
             if let oldest { forget(oldest.key) } else if !evenIfFull { return false }
         }
+        add(peer, at: now)
+        return true
+    }
+
+    /// Makes room for a peer that has shown nothing, at the cost of one like it, drawn by lot: who is heard
+    /// oftest must not be who stays.
+    private mutating func noteUnproven(_ peer: PeerID, at now: Instant) -> Bool {
+        if known[peer] != nil { return true }
+        let others = known.filter { links[$0.key] == nil && !$0.value.hasPlace && !$0.value.isStock }
+        if others.count >= Self.maximumUnproven || known.count >= Self.maximumKnown {
+            guard let victim = others.keys.sorted().randomElement(using: &generator) else { return false }
+            forget(victim)
+        }
+        add(peer, at: now)
+        return true
+    }
+
+    /// Who has shown nothing gives way before everybody else, and then who was seen longest ago.
+    private static func isWorthLess(
+        _ left: (key: PeerID, value: Known), _ right: (key: PeerID, value: Known)
+    ) -> Bool {
+        let isFirst = left.value.hasPlace || left.value.isStock
+        let isSecond = right.value.hasPlace || right.value.isStock
+        guard isFirst == isSecond else { return isSecond }
+        return (left.value.lastSeen, left.key) < (right.value.lastSeen, right.key)
+    }
+
+    private mutating func add(_ peer: PeerID, at now: Instant) {
         known[peer] = Known(firstHeard: now, lastSeen: now)
         owners[rings.place(of: peer).tag] = peer
-        return true
     }
 
     private mutating func forget(_ peer: PeerID) {

@@ -257,8 +257,8 @@ final class MeshDriver {
 
     // MARK: what callers ask
 
-    func discovered(_ peer: PeerID, _ addresses: [Multiaddr]) {
-        overlay.feed(.discovered(peer, addresses))
+    func discovered(_ peer: PeerID, _ addresses: [Multiaddr], isProven: Bool) {
+        overlay.feed(.discovered(peer, addresses, isProven: isProven))
     }
 
     func setPinned(_ isPinned: Bool, _ peer: PeerID, _ addresses: [Multiaddr], _ reason: Overlay.PinReason) {

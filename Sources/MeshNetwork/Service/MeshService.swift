@@ -111,9 +111,9 @@ package final class MeshService: Sendable {
         }
     }
 
-    /// A peer of the network was heard of on the local link.
-    package func discovered(_ peer: PeerID, at addresses: [Multiaddr]) {
-        onLoop { $0.discovered(peer, addresses) }
+    /// A peer was heard of on the local link; `isProven`: by a holder of the network's secret.
+    package func discovered(_ peer: PeerID, at addresses: [Multiaddr], isProven: Bool) {
+        onLoop { $0.discovered(peer, addresses, isProven: isProven) }
     }
 
     /// Stays connected to `peer` for `reason`, or no longer, whether or not it is a neighbour.

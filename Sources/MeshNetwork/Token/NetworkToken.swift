@@ -151,6 +151,9 @@ package struct NetworkToken: Sendable {
             info: Array(purpose.utf8), count: 32)
     }
 
+    /// The key with which members prove what they announce on a link (`ServiceDiscovery`).
+    package var announcementKey: SecretBytes { derivedKey(for: "mdns/1") }
+
     /// 32 bytes that tell this network from others without giving anything of the token away: the
     /// mark of its snapshots.
     package var tag: [UInt8] {

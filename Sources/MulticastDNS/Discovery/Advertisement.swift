@@ -20,7 +20,10 @@ struct Advertisement: Hashable, Sendable {
     let service: DNSName
     let instance: DNSName
     let host: DNSName
+    /// The strings with the addresses.
     let texts: [[UInt8]]
+    /// The string before them that proves them, if this node proves its announcements.
+    let proof: [UInt8]?
     private let hostAddresses: [DNSRecordData]
     private let timeToLive: UInt32
 
@@ -38,7 +41,7 @@ struct Advertisement: Hashable, Sendable {
     /// Nil when none remains.
     init?(
         service: DNSName, label: String, peer: PeerID, addresses: [Multiaddr], includesLoopback: Bool,
-        timeToLive: UInt32
+        timeToLive: UInt32, proof: AnnouncementProof? = nil
     ) {
         guard let instance = service.prefixed(with: label), let host = DNSName("\(label).local.") else {
             return nil
@@ -67,20 +70,23 @@ struct Advertisement: Hashable, Sendable {
         self.timeToLive = timeToLive
         while true {
             let candidate = Self(
-                copying: texts, service: service, instance: instance, host: host, hostAddresses, timeToLive)
+                copying: texts, proof: proof?.text(for: texts, nonce: label), service: service,
+                instance: instance, host: host, hostAddresses, timeToLive)
             let limit = Self.maximumPacketLength - Self.questionReserve
             if (try? candidate.announcement().encoded(maximumLength: limit)) != nil { break }
             guard texts.popLast() != nil else { return nil }
         }
         guard !texts.isEmpty else { return nil }
         self.texts = texts
+        self.proof = proof?.text(for: texts, nonce: label)
     }
 
     private init(
-        copying texts: [[UInt8]], service: DNSName, instance: DNSName, host: DNSName,
+        copying texts: [[UInt8]], proof: [UInt8]?, service: DNSName, instance: DNSName, host: DNSName,
         _ hostAddresses: [DNSRecordData], _ timeToLive: UInt32
     ) {
         self.texts = texts
+        self.proof = proof
         self.service = service
         self.instance = instance
         self.host = host
@@ -174,7 +180,9 @@ struct Advertisement: Hashable, Sendable {
 
     private func instanceRecords(flush: Bool) -> [DNSRecord] {
         let location = DNSRecordData.srv(priority: 0, weight: 0, port: Self.port, target: host)
-        return [location, .txt(texts)].map {
+        // First, where those who know of it look for it.
+        let strings = [proof].compactMap { $0 } + texts
+        return [location, .txt(strings)].map {
             DNSRecord(name: instance, cacheFlush: flush, timeToLive: timeToLive, data: $0)
         }
     }

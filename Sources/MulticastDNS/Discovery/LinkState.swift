@@ -13,6 +13,8 @@ struct LinkState: Sendable {
     static let longestQueryInterval = Duration.seconds(900)
     /// No record is multicast more often than this, however often it is asked for (RFC 6762, 6).
     static let answerInterval = Duration.seconds(1)
+    /// How long after a packet was dropped unread it may have been a question that was worth an answer.
+    static let floodMemory = Duration.seconds(10)
 
     let link: MulticastLink
     var probesLeft = 0
@@ -28,15 +30,23 @@ struct LinkState: Sendable {
     var pendingAnswer: Advertisement.Subject = []
     var answerDue: Instant?
     var lastAnswer: Instant?
-    /// Packets that are looked at; the rest of a flood is dropped unread.
-    var packets: TokenBucket
+    /// Packets without a proof that are looked at; the rest of a flood is dropped unread.
+    var packets: SourceShares
+    /// Proofs that are checked. One sender cannot use up the total, and what no sender can send is no limit:
+    /// a proof is checked in a few microseconds.
+    var claims: SourceShares
+    /// When a packet was last dropped unread.
+    var dropped: Instant?
     /// Answers by unicast, which a forged source could turn against someone.
     var unicasts: TokenBucket
 
     init(link: MulticastLink, at now: Instant, queryDue: Instant) {
         self.link = link
         self.queryDue = queryDue
-        self.packets = TokenBucket(capacity: 200, refillPerSecond: 50, at: now)
+        self.packets = SourceShares(
+            share: .init(burst: 64, perSecond: 16), total: .init(burst: 512, perSecond: 128), at: now)
+        self.claims = SourceShares(
+            share: .init(burst: 4096, perSecond: 4096), total: .init(burst: 16384, perSecond: 16384), at: now)
         self.unicasts = TokenBucket(capacity: 16, refillPerSecond: 4, at: now)
     }
 

@@ -26,6 +26,8 @@ package struct ServiceDiscovery: Sendable {
         package var timeToLive: UInt32 = 120
         /// Whether loopback addresses are advertised, for several nodes on a machine without network.
         package var includesLoopback = false
+        /// The key of the proofs in the announcements of this network's nodes. Without one nothing is proven.
+        package var proofKey: SecretBytes?
 
         package init(serviceName: String, localPeer: PeerID) {
             self.serviceName = serviceName
@@ -51,7 +53,8 @@ package struct ServiceDiscovery: Sendable {
         case unicast([UInt8], to: PacketSource, on: MulticastLink.ID)
         /// A peer is there. It is reported again while it stays, so a failed dial is not the end. This node's own
         /// ID is reported when it is announced at addresses that are not its own.
-        case discovered(PeerID, [Multiaddr])
+        /// `isProven`: whoever announced it holds the key of the proofs.
+        case discovered(PeerID, [Multiaddr], isProven: Bool)
     }
 
     /// The service's name when the token has none (contract/wire.md G.1).
@@ -63,6 +66,7 @@ package struct ServiceDiscovery: Sendable {
 
     private let configuration: Configuration
     private let service: DNSName
+    private let proof: AnnouncementProof?
     private var generator: SeededGenerator
     private var links: [MulticastLink.ID: LinkState] = [:]
     private var browser: Browser
@@ -83,6 +87,7 @@ package struct ServiceDiscovery: Sendable {
         guard let service = DNSName("\(name).local.") else { return nil }
         self.configuration = configuration
         self.service = service
+        self.proof = configuration.proofKey.map(AnnouncementProof.init)
         self.generator = generator
         self.browser = Browser(service: service, localPeer: configuration.localPeer, at: now)
     }
@@ -210,7 +215,8 @@ package struct ServiceDiscovery: Sendable {
     private mutating func readvertise(at now: Instant) -> [Effect] {
         let next = Advertisement(
             service: service, label: instanceLabel(), peer: configuration.localPeer, addresses: addresses,
-            includesLoopback: configuration.includesLoopback, timeToLive: configuration.timeToLive)
+            includesLoopback: configuration.includesLoopback, timeToLive: configuration.timeToLive,
+            proof: proof)
         guard next?.texts != advertisement?.texts else { return [] }
         let wasAdvertised = advertisement != nil
         let effects = wasAdvertised ? goodbyes() : []
@@ -250,20 +256,57 @@ package struct ServiceDiscovery: Sendable {
     private mutating func received(
         _ packet: [UInt8], from source: PacketSource, on id: MulticastLink.ID, at now: Instant
     ) -> [Effect] {
-        guard var state = links[id], state.packets.take(at: now) else { return [] }
+        guard var state = links[id] else { return [] }
         defer { links[id] = state }
+        if proof != nil, let claim = AnnouncementProof.claim(in: packet) {
+            return received(claim, from: source, on: &state, at: now)
+        }
+        guard state.packets.take(for: source.address, at: now, generator: &generator) else {
+            state.dropped = now
+            return []
+        }
         guard let message = try? DNSMessage(parsing: packet), message.opcode == 0, message.responseCode == 0
         else {
             return []
         }
         if message.isResponse, source.port != LinkState.port { return [] }
-        var effects = browser.learn(from: message.records, at: now, generator: &generator)
-            .map { Effect.discovered($0.0, $0.1) }
-        if !effects.isEmpty { state.hasHeard = true }
+        let news = browser.learn(
+            from: message.records, by: source.address, at: now, generator: &generator)
+        // Whoever proves nothing must not make this node ask less often for those who do.
+        if !news.isEmpty, proof == nil { state.hasHeard = true }
+        var effects = news.map { Effect.discovered($0.0, $0.1, isProven: false) }
         if !message.isResponse, !ownIDs.contains(message.id) {
             effects += answer(message, from: source, on: &state, at: now)
         }
         return effects
+    }
+
+    /// A packet with a proof, right or wrong. The nodes that make proofs ask in packets of their own, so
+    /// nothing else in it is looked at.
+    private mutating func received(
+        _ claim: AnnouncementProof.Claim, from source: PacketSource, on state: inout LinkState,
+        at now: Instant
+    ) -> [Effect] {
+        // The cheap questions first. A goodbye says nothing that can be proven: anyone could have made it of
+        // an announcement.
+        let text = Array(claim.text)
+        guard source.port == LinkState.port, claim.timeToLive > 0, text != advertisement?.proof,
+            !browser.hasAccepted(text, at: now)
+        else { return [] }
+        guard state.claims.take(for: source.address, at: now, generator: &generator) else {
+            state.dropped = now
+            return []
+        }
+        guard let strings = proof?.check(claim) else { return [] }
+        state.hasHeard = true
+        let news = browser.learn(
+            from: strings, provenBy: text, timeToLive: claim.timeToLive, at: now, generator: &generator)
+        if !news.isEmpty, let dropped = state.dropped, now - dropped < LinkState.floodMemory {
+            // Its question may have been among what was dropped.
+            let delay = generator.duration(in: .milliseconds(20) ... .milliseconds(120))
+            state.scheduleAnswer(.service, at: now, delay: delay)
+        }
+        return news.map { Effect.discovered($0.0, $0.1, isProven: true) }
     }
 
     private mutating func answer(

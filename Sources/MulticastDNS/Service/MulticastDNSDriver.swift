@@ -20,7 +20,7 @@ final class MulticastDNSDriver {
     private let eventLoop: any EventLoop
     private let time: any TimeSource
     private let logger: Logger
-    private let onDiscovered: @Sendable (PeerID, [Multiaddr]) -> Void
+    private let onDiscovered: @Sendable (PeerID, [Multiaddr], Bool) -> Void
     private var discovery: ServiceDiscovery
     private var sockets: [MulticastLink.ID: MulticastSocket] = [:]
     private var monitor: (any Channel)?
@@ -33,7 +33,7 @@ final class MulticastDNSDriver {
     init(
         configuration: MulticastDNSService.Configuration, discovery: ServiceDiscovery,
         eventLoop: any EventLoop,
-        time: any TimeSource, logger: Logger, onDiscovered: @escaping @Sendable (PeerID, [Multiaddr]) -> Void
+        time: any TimeSource, logger: Logger, onDiscovered: @escaping @Sendable (PeerID, [Multiaddr], Bool) -> Void
     ) {
         self.configuration = configuration
         self.discovery = discovery
@@ -91,7 +91,7 @@ final class MulticastDNSDriver {
             switch effect {
             case .multicast(let packet, let id): sockets[id]?.multicast(packet)
             case .unicast(let packet, let destination, let id): sockets[id]?.unicast(packet, to: destination)
-            case .discovered(let peer, let addresses): onDiscovered(peer, addresses)
+            case .discovered(let peer, let addresses, let isProven): onDiscovered(peer, addresses, isProven)
             }
         }
     }

@@ -31,13 +31,13 @@ package final class MulticastDNSService: Sendable {
     /// - Parameters:
     ///   - eventLoop: one of a `MultiThreadedEventLoopGroup`.
     ///   - generator: gives the random instance name, so seed it freshly.
-    ///   - onDiscovered: told of a peer and where it can be dialled, again about once a minute while
-    ///     the peer is there.
+    ///   - onDiscovered: told of a peer, where it can be dialled and whether that was proven, again about once
+    ///     a minute while the peer is there.
     /// - Throws: `MulticastDNSError.badServiceName`.
     package init(
         configuration: Configuration, eventLoop: any EventLoop, generator: SeededGenerator,
         time: any TimeSource = SystemTime(), logger: Logger,
-        onDiscovered: @escaping @Sendable (PeerID, [Multiaddr]) -> Void
+        onDiscovered: @escaping @Sendable (PeerID, [Multiaddr], _ isProven: Bool) -> Void
     ) throws(MulticastDNSError) {
         guard
             let discovery = ServiceDiscovery(

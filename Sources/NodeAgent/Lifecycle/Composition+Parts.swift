@@ -186,6 +186,7 @@ extension Composition {
         guard settings.multicastDNS else { return nil }
         var configuration = MulticastDNSService.Configuration(
             discovery: .init(serviceName: settings.token.mdnsName, localPeer: identity.peerID))
+        configuration.discovery.proofKey = settings.token.announcementKey
         configuration.excludedInterfaces = InterfaceFilter(
             InterfaceFilter.containerPatterns + [settings.interface])
         let settled = configuration
@@ -193,11 +194,11 @@ extension Composition {
             try MulticastDNSService(
                 configuration: settled, eventLoop: swarm.eventLoop, generator: .fromSystem(), time: time,
                 logger: logger
-            ) { peer, addresses in
+            ) { peer, addresses, isProven in
                 if peer == identity.peerID {
                     ownKeyHeard(addresses)
                 } else {
-                    mesh.discovered(peer, at: addresses)
+                    mesh.discovered(peer, at: addresses, isProven: isProven)
                 }
             }
         }.get()
