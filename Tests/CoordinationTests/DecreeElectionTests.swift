@@ -194,12 +194,12 @@ struct AcceptedValueTests {
         late.feed(.register(peers[1], try #require(witness.register)), at: now)
         late.feed(.present([peers[1]]), at: now)
         witness.feed(.present([peers[2]]), at: now)
-        for _ in 0..<40 where late.register?.drive?.decree == nil {
+        for _ in 0..<40 where late.election.certificate == nil {
             now += .milliseconds(500)
             late.feed(.tick, at: now)
             witness.feed(.register(peers[2], try #require(late.register)), at: now)
             late.feed(.register(peers[1], try #require(witness.register)), at: now)
         }
-        #expect(late.register?.drive?.decree?.founder.peer == peers[0])
+        #expect(late.election.certificate?.decree.founder.peer == peers[0])
     }
 }
