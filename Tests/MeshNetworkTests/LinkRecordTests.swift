@@ -44,6 +44,27 @@ struct LinkRecordTests {
         }
     }
 
+    @Test("a version that no clock reaches is refused, and the last one has no successor")
+    func versions() throws {
+        let last = try record(version: WireCounter.greatest)
+        #expect(try LinkRecord(decoding: last.encoded) == last)
+        for version in [WireCounter.greatest + 1, .max] {
+            let record = try record(version: version)
+            #expect(throws: LinkRecordError.malformed) { try LinkRecord(decoding: record.encoded) }
+        }
+        // A former run of this node, whose clock was wrong, has said the last one.
+        var overlay = Overlay(
+            identity: identity, scope: scope, version: 100, generator: SeededGenerator(seed: 1), at: .zero)
+        let friend = Identity.generate().peerID
+        _ = overlay.receive(.linkUp(friend), at: .zero)
+        let frame = OverlayFrame.records([last.encoded]).encoded
+        _ = overlay.receive(.frame(friend, frame), at: .zero + .seconds(1))
+        #expect(overlay.lastVersion == WireCounter.greatest)
+        _ = overlay.receive(.linkDown(friend), at: .zero + .seconds(2))
+        _ = overlay.receive(.tick, at: .zero + .seconds(60))
+        #expect(overlay.lastVersion == WireCounter.greatest)
+    }
+
     @Test("frames survive the wire, and noise does not trap")
     func frames() throws {
         let record = try record()

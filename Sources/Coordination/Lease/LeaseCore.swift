@@ -172,12 +172,15 @@ package struct LeaseCore: Sendable {
     private mutating func take(
         published term: UInt64, by peer: PeerID, at now: Instant, _ effects: inout [Effect]
     ) {
-        guard peer != localPeer, servers?.members.contains(peer) == true, term < LeaseMessage.highestTerm
+        guard peer != localPeer, servers?.members.contains(peer) == true,
+            let told = WireCounter(term), let above = told.next
         else { return }
         grantors[.api]?.note(term: term)
-        guard case .holding(var holding) = seats[.api], holding.term <= term else { return }
+        guard case .holding(var holding) = seats[.api], holding.term <= term,
+            told.isWithin(LeaseGrantor.window, of: holding.term)
+        else { return }
         // Whoever reads both entries must find this one the newer.
-        holding.term = term + 1
+        holding.term = above.value
         holding.nextRenewal = now
         seats[.api] = .holding(holding)
         grantors[.api]?.note(term: holding.term)
@@ -192,7 +195,12 @@ package struct LeaseCore: Sendable {
         newestNumberHeard = max(newestNumberHeard, message.number)
         switch message.kind {
         case .release:
-            // It only takes away what the peer has itself, so it needs no more trust.
+            // It only takes away what the peer has itself, which a server may have that is none any more. Of all
+            // others it would use up the terms.
+            guard let servers, servers.members.contains(peer) || isGrantee(peer, of: message.resource) else {
+                counters.ignored += 1
+                return
+            }
             grantors[message.resource]?.release(by: peer, term: message.term, at: now)
         case .request:
             guard !isStopped, let servers, servers.members.contains(peer), servers.members.contains(localPeer)
@@ -208,6 +216,10 @@ package struct LeaseCore: Sendable {
             }
             took(message, from: peer, at: now, &effects)
         }
+    }
+
+    private func isGrantee(_ peer: PeerID, of resource: LeaseResource) -> Bool {
+        grantors[resource]?.grantee == peer
     }
 
     private mutating func answer(
@@ -340,7 +352,9 @@ package struct LeaseCore: Sendable {
     private mutating func ask(_ resource: LeaseResource, at now: Instant, _ effects: inout [Effect]) {
         nonce &+= 1
         counters.attempts += 1
-        let term = min((grantors[resource]?.highestTerm ?? 0) + 1, LeaseMessage.highestTerm)
+        let highest = grantors[resource]?.highestTerm ?? 0
+        // At the end of the terms nobody is granted anything.
+        let term = WireCounter(highest)?.next?.value ?? WireCounter.greatest
         seats[resource] = .asking(LeaseAttempt(term: term, nonce: nonce, sentAt: now))
         request(
             resource, term: term, nonce: nonce, lease: LeaseResource.trial, isHeld: false, at: now, &effects)

@@ -33,14 +33,24 @@ struct LeaseGrantor: Sendable {
     /// There never was another server, so nobody else can have a grant of a former life.
     mutating func skipQuiet(at now: Instant) { quietUntil = min(quietUntil, now) }
 
+    /// How far one message moves what is known. Honest terms are one apart; one that lies has to send for weeks to
+    /// use the terms up, and servers that it told different ones come together again within a few attempts.
+    static let window: UInt64 = 1 << 16
+
     mutating func note(term: UInt64) {
-        if term <= LeaseMessage.highestTerm { highestTerm = max(highestTerm, term) }
+        guard let told = WireCounter(term) else { return }
+        highestTerm = max(
+            highestTerm, told.isWithin(Self.window, of: highestTerm) ? term : highestTerm + Self.window)
     }
 
     enum Answer: Hashable {
         case granted
         /// Denied, for this long as far as is known.
         case denied(Duration)
+    }
+
+    private func isFarAhead(_ term: UInt64) -> Bool {
+        WireCounter(term)?.isWithin(Self.window, of: highestTerm) != true
     }
 
     mutating func request(
@@ -56,6 +66,10 @@ struct LeaseGrantor: Sendable {
             return .denied(quietUntil - now)
         } else if asked < highestTerm || (asked == highestTerm && !isHeld) {
             return .denied(.zero)
+        } else if isFarAhead(asked) {
+            // The next attempt is nearer.
+            note(term: asked)
+            return .denied(.zero)
         }
         grantee = peer
         term = asked
@@ -66,6 +80,7 @@ struct LeaseGrantor: Sendable {
 
     /// `peer` gives back what it was granted under `released` or an older term.
     mutating func release(by peer: PeerID, term given: UInt64, at now: Instant) {
+        guard !isFarAhead(given) else { return note(term: given) }
         released = (peer, released?.peer == peer ? max(given, released?.term ?? 0) : given)
         // The next attempt, whoever makes it, has a higher term than the one that ended.
         note(term: given)

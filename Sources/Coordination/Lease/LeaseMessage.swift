@@ -1,4 +1,5 @@
 internal import Multiformats
+internal import Timing
 
 /// One message of `/kairos/lease/1.0.0`: 36 bytes, integers big endian.
 ///
@@ -30,8 +31,8 @@ package struct LeaseMessage: Hashable, Sendable {
     package let milliseconds: UInt32
 
     package static let length = 36
-    /// Terms beyond are not real: counting there one each second takes longer than the universe.
-    package static let highestTerm: UInt64 = 1 << 62
+    /// Terms and decree numbers beyond are refused.
+    package static let highestTerm = WireCounter.greatest
     /// The longest lease that a grantor grants, in milliseconds.
     package static let longestLease: UInt32 = 60_000
 
@@ -70,7 +71,8 @@ package struct LeaseMessage: Hashable, Sendable {
             let number = try? cursor.readUInt64(), let term = try? cursor.readUInt64(),
             let nonce = try? cursor.readUInt64(), let milliseconds = try? cursor.readUInt32(),
             let check = try? cursor.readBytes(4), Array(check) == bytes.prefix(4).map({ ~$0 }),
-            term <= Self.highestTerm, kind != .request || milliseconds <= Self.longestLease
+            WireCounter(term) != nil, WireCounter(number) != nil,
+            kind != .request || milliseconds <= Self.longestLease
         else { return nil }
         self.init(
             kind: kind, resource: resource, isHeld: flags == 1, number: number, term: term, nonce: nonce,

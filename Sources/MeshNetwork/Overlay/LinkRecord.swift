@@ -1,5 +1,6 @@
 package import LibP2P
 package import Multiformats
+internal import Timing
 
 /// What a node says of itself to all others: where it can be dialled and whom it is connected to.
 ///
@@ -32,6 +33,7 @@ package struct LinkRecord: Hashable, Sendable {
 
     /// The owner.
     package let peer: PeerID
+    /// At most `WireCounter.greatest`.
     package let version: UInt64
     package let addresses: [Multiaddr]
     package let links: [Link]
@@ -68,6 +70,7 @@ package struct LinkRecord: Hashable, Sendable {
             guard try cursor.readUInt8() == Self.format else { throw LinkRecordError.unknownFormat }
             peer = try PeerID(bytes: try cursor.readLengthPrefixed(maximum: 64))
             version = try cursor.readUInt64()
+            guard WireCounter(version) != nil else { throw LinkRecordError.malformed }
             let addressCount = try cursor.readUvarint()
             guard addressCount <= UInt64(Self.maximumAddresses) else { throw LinkRecordError.tooLarge }
             var addresses: [Multiaddr] = []

@@ -177,8 +177,8 @@ extension Overlay {
 
     mutating func issue(_ content: [LinkRecord.Link], at now: Instant) {
         issueDue = nil
-        guard lastVersion < .max else { return }
-        lastVersion += 1
+        guard let version = WireCounter(lastVersion)?.next?.value else { return }
+        lastVersion = version
         let record = LinkRecord(
             identity: identity, version: lastVersion, addresses: addressesToSay, links: content, scope: scope)
         own = record

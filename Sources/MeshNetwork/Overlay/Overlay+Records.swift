@@ -98,8 +98,7 @@ extension Overlay {
 
     /// A former run of this node, or a clock that was set back: the record that counts has to be this one.
     private mutating func outdo(_ record: LinkRecord, at now: Instant) {
-        guard record.version >= own?.version ?? 0, record != own, record.version < .max,
-            record.isAuthentic(scope: scope)
+        guard record.version >= own?.version ?? 0, record != own, record.isAuthentic(scope: scope)
         else { return }
         lastVersion = max(lastVersion, record.version)
         reissue(at: now)

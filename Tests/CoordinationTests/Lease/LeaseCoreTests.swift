@@ -241,6 +241,62 @@ struct LeaseCoreTests {
         #expect(world.holder == first)
     }
 
+    @Test("a node that is no server cannot use up the terms", arguments: [0, 4] as [UInt64])
+    func termsOfOutsiders(kind: UInt64) {
+        var world = settled(3)
+        let first = world.holder ?? 0
+        let outsider = LeaseWorld(5, seed: 9).servers[4].peer
+        #expect(!world.servers.contains { $0.peer == outsider })
+        for index in 0..<3 {
+            for _ in 0..<200 {
+                let release = LeaseMessage(
+                    kind: .release, resource: .api, number: 1, term: WireCounter.greatest - kind, nonce: 1)
+                world.feed(.message(outsider, release), to: index)
+                world.feed(.published(outsider, term: WireCounter.greatest - kind), to: index)
+            }
+        }
+        world.kill(first)
+        world.run(.seconds(20)) { $0.holder != nil && $0.holder != first }
+        let next = world.holder ?? first
+        #expect(next != first)
+        #expect((world.servers[next].core?.holding(.api)?.term ?? .max) < 100)
+    }
+
+    @Test("a server that tells terms far ahead to some of the others does not keep them from holding")
+    func termsFarAhead() {
+        var world = settled(3)
+        let first = world.holder ?? 0
+        let (liar, other) = (world.servers[first].peer, (first + 1) % 3)
+        world.kill(first)
+        for step in 0..<40 as Range<UInt64> {
+            let kinds: [LeaseMessage.Kind] = [.release, .request, .deny]
+            for kind in kinds {
+                let lie = LeaseMessage(
+                    kind: kind, resource: .api, number: 9, term: WireCounter.greatest - step, nonce: step)
+                world.feed(.message(liar, lie), to: other)
+            }
+            world.feed(.published(liar, term: WireCounter.greatest - step), to: other)
+        }
+        world.run(.seconds(120)) { $0.holder != nil && $0.holder != first }
+        let next = world.holder ?? first
+        #expect(next != first)
+        #expect((world.servers[next].core?.holding(.api)?.term ?? .max) < 1 << 24)
+        #expect(world.violations == [])
+    }
+
+    @Test("terms and decree numbers that no cluster reaches are refused")
+    func numbersOutOfRange() {
+        let fine = LeaseMessage(
+            kind: .request, resource: .api, number: WireCounter.greatest, term: WireCounter.greatest, nonce: 1
+        )
+        #expect(LeaseMessage(fine.bytes) == fine)
+        for (number, term) in [(WireCounter.greatest + 1, 1), (1, WireCounter.greatest + 1), (.max, .max)] {
+            let message = LeaseMessage(kind: .request, resource: .api, number: number, term: term, nonce: 1)
+            #expect(LeaseMessage(message.bytes) == nil)
+        }
+        #expect(APIHolding(text: APIHolding(decree: 1, epoch: 1, term: .max, held: true).text) == nil)
+    }
+
     @Test("messages survive their bytes, and other bytes are refused without harm")
     func codec() {
         var random = SeededGenerator(seed: 5)
@@ -250,7 +306,7 @@ struct LeaseCoreTests {
             let message = LeaseMessage(
                 kind: kind, resource: .random(using: &random) ? .api : .restart,
                 isHeld: .random(using: &random),
-                number: .random(in: 0 ... .max, using: &random),
+                number: .random(in: 0...WireCounter.greatest, using: &random),
                 term: .random(in: 0...LeaseMessage.highestTerm, using: &random),
                 nonce: .random(in: 0 ... .max, using: &random),
                 milliseconds: .random(in: 0...LeaseMessage.longestLease, using: &random))
