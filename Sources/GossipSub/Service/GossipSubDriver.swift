@@ -32,6 +32,7 @@ final class GossipSubDriver {
     private var inbound: [PeerID: [any Channel]] = [:]
     private var streamNumber: UInt64 = 0
     private var timer: Scheduled<Void>?
+    private var wakeUp = WakeUp("GossipSub router")
     private var isRunning = false
     /// Effects not yet carried out: carrying one out may feed the router again.
     private var effects: Deque<Router.Effect> = []
@@ -147,14 +148,14 @@ final class GossipSubDriver {
     private func schedule() {
         timer?.cancel()
         timer = nil
-        guard isRunning, let deadline = [router.nextDeadline, keeper.nextDeadline].compactMap({ $0 }).min()
-        else {
-            return
-        }
-        let delay = max((deadline - time.now()).wholeNanoseconds, 1_000_000)
+        let deadline = [router.nextDeadline, keeper.nextDeadline].compactMap { $0 }.min()
+        guard isRunning, let plan = wakeUp.next(deadline, at: time.now()) else { return }
+        if let warning = plan.warning { logger.warning("\(warning)") }
+        let delay = max(plan.delay.wholeNanoseconds, 1_000_000)
         let driver = NIOLoopBound(self, eventLoop: host.eventLoop)
         timer = host.eventLoop.scheduleTask(in: .nanoseconds(delay)) {
             driver.value.feed(keeper: .tick)
+            driver.value.wakeUp.fired()
             driver.value.feed(.tick)
         }
     }

@@ -12,6 +12,7 @@ package actor K3sController {
     private var reconciler = K3sReconciler()
     private var desired: DesiredState?
     private var inbox: [K3sReconciler.Input] = []
+    private var wakeUp = WakeUp("K3sReconciler")
     private let wake = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
     private var observers: [AsyncStream<K3sReport>.Continuation] = []
     /// What was last reported; nil before there is a wish.
@@ -105,16 +106,21 @@ package actor K3sController {
             let timer = alarm()
             _ = await woken.next(isolation: self)
             timer?.cancel()
-            if let deadline = reconciler.nextDeadline, time.now() >= deadline { inbox.append(.tick) }
+            if let deadline = reconciler.nextDeadline, time.now() >= deadline {
+                wakeUp.fired()
+                inbox.append(.tick)
+            }
         }
     }
 
     /// Wakes the pump when the state machine wants it.
     private func alarm() -> Task<Void, Never>? {
-        guard inbox.isEmpty, let deadline = reconciler.nextDeadline else { return nil }
-        let delay = max(.zero, deadline - time.now())
+        guard inbox.isEmpty, let plan = wakeUp.next(reconciler.nextDeadline, at: time.now()) else {
+            return nil
+        }
+        if let warning = plan.warning { logger.warning("\(warning)") }
         return Task { [wake] in
-            try? await Task.sleep(for: delay)
+            try? await Task.sleep(for: plan.delay)
             if !Task.isCancelled { wake.continuation.yield() }
         }
     }

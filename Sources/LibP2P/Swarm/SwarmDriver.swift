@@ -35,6 +35,7 @@ final class SwarmDriver {
     private let roundTrips: RoundTripRelay
     private var timer: Scheduled<Void>?
     private var timerDeadline = Instant.distantFuture
+    private var wakeUp = WakeUp("SwarmCore")
     private var blocklist = AddressBlocklist()
     private var addressWatch: AddressWatch?
 
@@ -121,12 +122,13 @@ final class SwarmDriver {
         guard deadline != timerDeadline || timer == nil else { return }
         timer?.cancel()
         timer = nil
-        guard let deadline else { return }
+        guard let plan = wakeUp.next(deadline, at: now), let deadline else { return }
+        if let warning = plan.warning { log.warning("\(warning)") }
         timerDeadline = deadline
         let bound = NIOLoopBound(self, eventLoop: eventLoop)
-        let delay = max(.zero, deadline - now)
-        timer = eventLoop.scheduleTask(in: .nanoseconds(delay.wholeNanoseconds)) {
+        timer = eventLoop.scheduleTask(in: .nanoseconds(plan.delay.wholeNanoseconds)) {
             bound.value.timer = nil
+            bound.value.wakeUp.fired()
             bound.value.receive(.tick)
         }
     }

@@ -1,4 +1,5 @@
 internal import LibP2P
+internal import Logging
 internal import NIOConcurrencyHelpers
 internal import NIOCore
 internal import Timing
@@ -17,6 +18,7 @@ final class AdmissionDriver {
     private var inbound: [UInt64: any Channel] = [:]
     private var streamNumber: UInt64 = 0
     private var timer: Scheduled<Void>?
+    private var wakeUp = WakeUp("Admission")
     private var isRunning = true
 
     init(
@@ -162,10 +164,11 @@ final class AdmissionDriver {
     private func schedule() {
         timer?.cancel()
         timer = nil
-        guard isRunning, let deadline = core.nextDeadline else { return }
+        guard isRunning, let plan = wakeUp.next(core.nextDeadline, at: time.now()) else { return }
+        if let warning = plan.warning { Logger(label: "admission").warning("\(warning)") }
         let driver = NIOLoopBound(self, eventLoop: host.eventLoop)
-        let delay = max(deadline - time.now(), .zero)
-        timer = host.eventLoop.scheduleTask(in: .nanoseconds(delay.wholeNanoseconds)) {
+        timer = host.eventLoop.scheduleTask(in: .nanoseconds(plan.delay.wholeNanoseconds)) {
+            driver.value.wakeUp.fired()
             driver.value.feed(.tick)
         }
     }

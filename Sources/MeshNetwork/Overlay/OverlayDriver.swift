@@ -1,5 +1,6 @@
 internal import DequeModule
 internal import LibP2P
+internal import Logging
 internal import Multiformats
 internal import NIOCore
 internal import Timing
@@ -19,6 +20,7 @@ final class OverlayDriver {
     private var waiting: [PeerID: [EventLoopPromise<Void>]] = [:]
     private var timer: Scheduled<Void>?
     private var timerDeadline = Instant.distantFuture
+    private var wakeUp = WakeUp("Overlay")
     private var inbox: Deque<Overlay.Input> = []
     private var isBusy = false
     private var isRunning = false
@@ -121,13 +123,16 @@ final class OverlayDriver {
 
     private func schedule() {
         let deadline = core.nextDeadline
-        guard isRunning, deadline != timerDeadline || timer == nil else { return }
+        guard isRunning, deadline != timerDeadline || timer == nil,
+            let plan = wakeUp.next(deadline, at: time.now())
+        else { return }
+        if let warning = plan.warning { Logger(label: "overlay").warning("\(warning)") }
         timer?.cancel()
         timerDeadline = deadline
         let driver = NIOLoopBound(self, eventLoop: host.eventLoop)
-        let delay = max(deadline - time.now(), .zero)
-        timer = host.eventLoop.scheduleTask(in: .nanoseconds(delay.wholeNanoseconds)) {
+        timer = host.eventLoop.scheduleTask(in: .nanoseconds(plan.delay.wholeNanoseconds)) {
             driver.value.timer = nil
+            driver.value.wakeUp.fired()
             driver.value.feed(.tick)
         }
     }

@@ -36,6 +36,7 @@ final class MeshDriver {
     private var snapshotError: SnapshotError?
     private var stockPeers = 0
     private var timer: Scheduled<Void>?
+    private var wakeUp = WakeUp("Replication")
     private var counter: RepeatedTask?
     private var isRunning = false
     /// Who waits for how many changes to be on disk.
@@ -247,10 +248,11 @@ final class MeshDriver {
     private func schedule() {
         timer?.cancel()
         timer = nil
-        guard isRunning, let deadline = replication.nextDeadline else { return }
+        guard isRunning, let plan = wakeUp.next(replication.nextDeadline, at: time.now()) else { return }
+        if let warning = plan.warning { logger.warning("\(warning)") }
         let driver = NIOLoopBound(self, eventLoop: host.eventLoop)
-        let delay = max(deadline - time.now(), .zero)
-        timer = host.eventLoop.scheduleTask(in: .nanoseconds(delay.wholeNanoseconds)) {
+        timer = host.eventLoop.scheduleTask(in: .nanoseconds(plan.delay.wholeNanoseconds)) {
+            driver.value.wakeUp.fired()
             driver.value.feed(.tick)
         }
     }

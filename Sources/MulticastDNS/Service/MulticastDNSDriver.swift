@@ -25,6 +25,7 @@ final class MulticastDNSDriver {
     private var sockets: [MulticastLink.ID: MulticastSocket] = [:]
     private var monitor: (any Channel)?
     private var timer: Scheduled<Void>?
+    private var wakeUp = WakeUp("ServiceDiscovery")
     private var scan: Scheduled<Void>?
     private var addresses: [Multiaddr] = []
     private var excludedAddresses: Set<IPAddress> = []
@@ -99,10 +100,14 @@ final class MulticastDNSDriver {
     private func schedule() {
         timer?.cancel()
         timer = nil
-        guard isRunning, let deadline = discovery.nextDeadline else { return }
-        let delay = (deadline - time.now()).wholeNanoseconds
+        guard isRunning, let plan = wakeUp.next(discovery.nextDeadline, at: time.now()) else { return }
+        if let warning = plan.warning { logger.warning("\(warning)") }
+        let delay = max(plan.delay.wholeNanoseconds, 1_000_000)
         let driver = NIOLoopBound(self, eventLoop: eventLoop)
-        timer = eventLoop.scheduleTask(in: .nanoseconds(max(delay, 1_000_000))) { driver.value.feed(.tick) }
+        timer = eventLoop.scheduleTask(in: .nanoseconds(delay)) {
+            driver.value.wakeUp.fired()
+            driver.value.feed(.tick)
+        }
     }
 
     // MARK: Interfaces

@@ -41,6 +41,7 @@ package final class LeaseService: Sendable {
         var core: LeaseCore
         var streams: LeaseStreams?
         var timer: Scheduled<Void>?
+        var wakeUp = WakeUp("LeaseCore")
         var probing: Scheduled<Void>?
         var isProbing = false
         var health = K3sHealth()
@@ -197,10 +198,13 @@ package final class LeaseService: Sendable {
         for effect in effects { perform(effect) }
         state.value.timer?.cancel()
         state.value.timer = nil
-        guard let deadline = state.value.core.nextDeadline else { return }
-        let delay = max(.zero, deadline - parts.time.now())
-        state.value.timer = parts.host.eventLoop.scheduleTask(in: .nanoseconds(delay.wholeNanoseconds)) {
-            [self] in feed(.tick)
+        let deadline = state.value.core.nextDeadline
+        guard let plan = state.value.wakeUp.next(deadline, at: parts.time.now()) else { return }
+        if let warning = plan.warning { parts.logger.warning("\(warning)") }
+        state.value.timer = parts.host.eventLoop.scheduleTask(in: .nanoseconds(plan.delay.wholeNanoseconds)) {
+            [self] in
+            state.value.wakeUp.fired()
+            feed(.tick)
         }
     }
 

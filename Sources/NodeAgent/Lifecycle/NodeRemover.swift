@@ -53,6 +53,7 @@ final class NodeRemover: Sendable {
     /// Removes what is wanted until the task is cancelled. `onRemoved` hears of each node that is out.
     func run(onRemoved: @escaping @Sendable (PeerID) -> Void) async {
         var woken = wake.stream.makeAsyncIterator()
+        var wakeUp = WakeUp("NodeRemovals")
         while !Task.isCancelled {
             if let name = state.withLock({ $0.removals.next(at: time.now()) }) {
                 let failure = await remove(name)
@@ -71,14 +72,17 @@ final class NodeRemover: Sendable {
                 continue
             }
             let deadline = state.withLock { $0.removals.nextDeadline }
-            let timer = deadline.map { deadline in
+            let plan = wakeUp.next(deadline, at: time.now())
+            if let warning = plan?.warning { logger.warning("\(warning)") }
+            let timer = plan.map { plan in
                 Task { [wake] in
-                    try? await Task.sleep(for: max(.zero, deadline - time.now()))
+                    try? await Task.sleep(for: plan.delay)
                     if !Task.isCancelled { wake.continuation.yield() }
                 }
             }
             _ = await woken.next()
             timer?.cancel()
+            wakeUp.fired()
         }
     }
 }

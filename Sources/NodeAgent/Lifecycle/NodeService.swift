@@ -83,6 +83,7 @@ package final class NodeService: Sendable {
     private struct State {
         var core: NodeCore
         var timer: Scheduled<Void>?
+        var wakeUp = WakeUp("NodeCore")
         /// Inputs that arrived while effects were being carried out.
         var inbox: [NodeCore.Input] = []
         var isBusy = false
@@ -246,9 +247,11 @@ package final class NodeService: Sendable {
     private func schedule() {
         state.value.timer?.cancel()
         state.value.timer = nil
-        guard let deadline = state.value.core.nextDeadline else { return }
-        let delay = max(.zero, deadline - parts.time.now())
-        state.value.timer = eventLoop.scheduleTask(in: .nanoseconds(delay.wholeNanoseconds)) { [self] in
+        let deadline = state.value.core.nextDeadline
+        guard let plan = state.value.wakeUp.next(deadline, at: parts.time.now()) else { return }
+        if let warning = plan.warning { parts.logger.warning("\(warning)") }
+        state.value.timer = eventLoop.scheduleTask(in: .nanoseconds(plan.delay.wholeNanoseconds)) { [self] in
+            state.value.wakeUp.fired()
             feed(.tick)
         }
     }

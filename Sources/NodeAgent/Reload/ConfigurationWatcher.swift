@@ -22,6 +22,7 @@ actor ConfigurationWatcher {
     private let parts: Parts
     private var reload: ConfigurationReload
     private var inbox: [ConfigurationReload.Input] = []
+    private var wakeUp = WakeUp("ConfigurationReload")
     private let wake = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
     /// What was last read, so that the same is not worked out again.
     private var lastFiles: [SourceFile]?
@@ -82,16 +83,21 @@ actor ConfigurationWatcher {
             let timer = alarm()
             _ = await woken.next(isolation: self)
             timer?.cancel()
-            if let deadline = reload.nextDeadline, parts.time.now() >= deadline { inbox.append(.tick) }
+            if let deadline = reload.nextDeadline, parts.time.now() >= deadline {
+                wakeUp.fired()
+                inbox.append(.tick)
+            }
         }
         return nil
     }
 
     private func alarm() -> Task<Void, Never>? {
-        guard inbox.isEmpty, let deadline = reload.nextDeadline else { return nil }
-        let delay = max(.zero, deadline - parts.time.now())
+        guard inbox.isEmpty, let plan = wakeUp.next(reload.nextDeadline, at: parts.time.now()) else {
+            return nil
+        }
+        if let warning = plan.warning { parts.logger.warning("\(warning)") }
         return Task { [wake] in
-            try? await Task.sleep(for: delay)
+            try? await Task.sleep(for: plan.delay)
             if !Task.isCancelled { wake.continuation.yield() }
         }
     }

@@ -78,6 +78,7 @@ final class DatagramPaths: Sendable {
         var peers: [PeerID: Peer] = [:]
         var owners: [UInt32: PeerID] = [:]
         var timer: Instant?
+        var wakeUp = WakeUp("DatagramPathCore")
     }
 
     init(
@@ -298,15 +299,18 @@ final class DatagramPaths: Sendable {
     }
 
     private func scheduleTimer(at now: Instant) {
-        let wanted = state.withLock { state -> Instant? in
+        let wanted = state.withLock { state -> WakeUp.Plan? in
             guard let deadline = state.peers.values.compactMap(\.nextDeadline).min() else { return nil }
             if let timer = state.timer, timer <= deadline { return nil }
-            state.timer = deadline
-            return deadline
+            guard let plan = state.wakeUp.next(deadline, at: now) else { return nil }
+            if let timer = state.timer, timer <= plan.at { return nil }
+            state.timer = plan.at
+            return plan
         }
         guard let wanted else { return }
-        let delay = TimeAmount.nanoseconds(max(0, (wanted - now).wholeNanoseconds))
-        host.eventLoop.scheduleTask(in: delay) { [weak self] in self?.timerFired(wanted) }
+        if let warning = wanted.warning { logger.warning("\(warning)") }
+        let delay = TimeAmount.nanoseconds(wanted.delay.wholeNanoseconds)
+        host.eventLoop.scheduleTask(in: delay) { [weak self] in self?.timerFired(wanted.at) }
     }
 
     private func timerFired(_ timer: Instant) {
@@ -314,6 +318,7 @@ final class DatagramPaths: Sendable {
         let due = state.withLock { state -> [(PeerID, [DatagramPathCore.Effect])] in
             guard state.timer == timer else { return [] }
             state.timer = nil
+            state.wakeUp.fired()
             var due: [(PeerID, [DatagramPathCore.Effect])] = []
             for (peer, var record) in state.peers {
                 if let deadline = record.blocks.nextDeadline, deadline <= now {

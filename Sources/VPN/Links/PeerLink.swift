@@ -1,4 +1,5 @@
 package import LibP2P
+internal import Logging
 internal import NIOCore
 internal import Synchronization
 internal import Timing
@@ -56,6 +57,7 @@ final class PeerLink: Sendable {
         var remoteMTU: UInt16?
         var isDrainScheduled = false
         var timer: Instant?
+        var wakeUp = WakeUp("PeerLinkCore")
         /// What identify says that the peer speaks.
         var knownProtocols: Set<ProtocolID>?
         var sentPackets: UInt64 = 0
@@ -191,19 +193,23 @@ final class PeerLink: Sendable {
     /// Keeps one timer that fires no later than the deadline. A deadline that only moves on, as an
     /// open link's does with every packet, costs no new timer.
     private func scheduleTimer(at now: Instant) {
-        let wanted: Instant? = state.withLock { state in
+        let wanted: WakeUp.Plan? = state.withLock { state in
             guard let deadline = state.core.nextDeadline else { return nil }
             if let timer = state.timer, timer <= deadline { return nil }
-            state.timer = deadline
-            return deadline
+            guard let plan = state.wakeUp.next(deadline, at: now) else { return nil }
+            if let timer = state.timer, timer <= plan.at { return nil }
+            state.timer = plan.at
+            return plan
         }
         guard let wanted else { return }
-        let delay = TimeAmount.nanoseconds(max(0, (wanted - now).wholeNanoseconds))
+        if let warning = wanted.warning { Logger(label: "vpn").warning("\(warning)") }
+        let delay = TimeAmount.nanoseconds(wanted.delay.wholeNanoseconds)
         context.host.eventLoop.scheduleTask(in: delay) { [weak self] in
             guard let self else { return }
             let now = self.context.time.now()
             let (effects, expired) = self.state.withLock { state in
-                if state.timer == wanted { state.timer = nil }
+                if state.timer == wanted.at { state.timer = nil }
+                state.wakeUp.fired()
                 let expired = state.queue.expire(olderThan: state.core.patience, at: now)
                 return (state.core.receive(.tick(queueIsEmpty: state.queue.isEmpty), at: now), expired)
             }

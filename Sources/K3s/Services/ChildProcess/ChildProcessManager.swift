@@ -1,3 +1,4 @@
+internal import Logging
 internal import NIOConcurrencyHelpers
 package import Systemd
 package import Timing
@@ -90,6 +91,7 @@ final class ChildLoop: PollLoop {
     private var observers: [AsyncStream<Void>.Continuation] = []
     private var whenEmpty: [() -> Void] = []
     private var isShuttingDown = false
+    private var wakeUp = WakeUp("Supervision")
 
     init(time: any TimeSource, patience: Duration) {
         self.time = time
@@ -138,13 +140,16 @@ final class ChildLoop: PollLoop {
     }
 
     func timeout() -> Int32 {
-        guard let deadline = children.values.compactMap(\.supervision.nextDeadline).min() else { return -1 }
-        let nanoseconds = (deadline - time.now()).wholeNanoseconds
+        let deadline = children.values.compactMap(\.supervision.nextDeadline).min()
+        guard let plan = wakeUp.next(deadline, at: time.now()) else { return -1 }
+        if let warning = plan.warning { Logger(label: "children").warning("\(warning)") }
+        let nanoseconds = plan.delay.wholeNanoseconds
         return Int32(clamping: max(0, nanoseconds) / 1_000_000 + (nanoseconds > 0 ? 1 : 0))
     }
 
     func proceed() {
         var changed = false
+        wakeUp.fired()
         for child in children.values { changed = child.proceed() || changed }
         if changed { announce() }
         tellWhenEmpty()

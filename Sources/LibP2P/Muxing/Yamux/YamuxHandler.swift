@@ -1,3 +1,4 @@
+internal import Logging
 package import NIOCore
 package import Timing
 
@@ -53,6 +54,7 @@ package final class YamuxHandler: ChannelInboundHandler, ChannelOutboundHandler 
     private var readHeldBack = false
     private var timer: Scheduled<Void>?
     private var timerDeadline = Instant.distantFuture
+    private var wakeUp = WakeUp("YamuxSession")
     private var ended: (any Error)?
 
     /// Makes the handler of the end that is `role`. `inboundStream` sets up the pipeline of every
@@ -327,17 +329,19 @@ package final class YamuxHandler: ChannelInboundHandler, ChannelOutboundHandler 
         guard timer == nil || deadline < timerDeadline || deadline > timerDeadline + Self.tolerance else {
             return
         }
+        guard let plan = wakeUp.next(deadline, at: clock.now()) else { return }
+        if let warning = plan.warning { Logger(label: "yamux").warning("\(warning)") }
         timer?.cancel()
         timerDeadline = deadline
-        let delay = max(.zero, deadline - clock.now())
         let bound = NIOLoopBound(self, eventLoop: context.eventLoop)
-        timer = context.eventLoop.scheduleTask(in: .nanoseconds(delay.wholeNanoseconds)) {
+        timer = context.eventLoop.scheduleTask(in: .nanoseconds(plan.delay.wholeNanoseconds)) {
             bound.value.timerFired()
         }
     }
 
     private func timerFired() {
         timer = nil
+        wakeUp.fired()
         session.tick(at: clock.now())
         pump()
     }
