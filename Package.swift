@@ -181,7 +181,9 @@ let package = Package(
         // Many meshes on virtual time; a library, so that `simulate-mesh` can run it optimised.
         .target(
             name: "MeshSimulation",
-            dependencies: ["MeshNetwork", "GossipSub", "Ledger", "LibP2P", "Multiformats", "Timing"],
+            dependencies: [
+                "MeshNetwork", "GossipSub", "Ledger", "LibP2P", "Multiformats", "Timing", "TestSupport",
+            ],
             path: "Tests/MeshSimulation", swiftSettings: settings),
         .testTarget(
             name: "MeshNetworkTests",
@@ -237,7 +239,7 @@ let package = Package(
             name: "Simulation",
             dependencies: [
                 "NodeAgent", "K3s", "Coordination", "VPN", "MeshNetwork", "Ledger", "LibP2P",
-                "Multiformats", "Timing", collections,
+                "Multiformats", "Timing", "TestSupport", collections,
             ],
             path: "Tests/Simulation",
             swiftSettings: settings),

@@ -1,6 +1,8 @@
 import Coordination
 import HeapModule
 import LibP2P
+import TestSupport
+import Testing
 import Timing
 
 /// Members of one network on virtual time, each with a register that the others see late, in any
@@ -59,6 +61,7 @@ struct ElectionWorld {
     private var order = 0
     private var random: SeededGenerator
     private var faults: Faults
+    private var checks = 0
     private(set) var now: Instant = .zero
     /// Every decision that any member ever announced, with who announced it.
     private(set) var decisions: [(member: Int, certificate: DecreeCertificate)] = []
@@ -243,12 +246,24 @@ struct ElectionWorld {
         let effects = election.receive(input, at: now)
         members[index].election = election
         for effect in effects { perform(effect, of: index) }
+        checkDeadline(of: election)
         if let deadline = members[index].election?.nextDeadline {
             let at = max(deadline, now + .milliseconds(1))
             if let planned = members[index].nextTick, planned > now, planned <= at { return }
             members[index].nextTick = at
             schedule(.tick(index, life: members[index].life), after: at - now)
         }
+    }
+
+    /// In whatever state an input leaves an election, and even if its disk never answers again.
+    private mutating func checkDeadline(of election: DecreeElection) {
+        checks += 1
+        guard checks % 4 == 0,
+            let fault = DeadlineCheck.fault(
+                of: election, at: now, deadline: { $0.nextDeadline }, tick: { _ = $0.receive(.tick, at: $1) })
+        else { return }
+        violations.append(fault)
+        Issue.record("\(fault)")
     }
 
     private mutating func perform(_ effect: DecreeElection.Effect, of index: Int) {

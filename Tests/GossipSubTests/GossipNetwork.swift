@@ -1,4 +1,6 @@
 import LibP2P
+import TestSupport
+import Testing
 import Timing
 
 @testable import GossipSub
@@ -39,6 +41,7 @@ struct GossipNetwork {
     private var links: Set<[Int]> = []
     private var inFlight: [InFlight] = []
     private var order = 0
+    private var checks = 0
     private var indices: [PeerID: Int] = [:]
 
     init(seed: UInt64) {
@@ -113,6 +116,14 @@ struct GossipNetwork {
                 feed(.verdict(nodes[index].verdict, id), to: index)
             case .resetStream(let peer, _): nodes[index].resets.append(peer)
             }
+        }
+        checks += 1
+        if checks % 16 == 0,
+            let fault = DeadlineCheck.fault(
+                of: nodes[index].router, at: now, deadline: { $0.nextDeadline },
+                tick: { _ = $0.receive(.tick, at: $1) })
+        {
+            Issue.record("\(fault)")
         }
     }
 

@@ -1,5 +1,6 @@
 internal import MeshNetwork
-internal import Testing
+import TestSupport
+import Testing
 internal import Timing
 
 @testable import K3s
@@ -339,6 +340,10 @@ struct K3sReconcilerTests {
                 }
             }
             if case .desired = input { #expect(open != nil || core.nextDeadline != nil, "seed \(seed)") }
+            let fault = DeadlineCheck.fault(of: core, at: now, deadline: { $0.nextDeadline }) {
+                _ = $0.receive(.tick, at: $1, wall: wall)
+            }
+            #expect(fault == nil, "seed \(seed)")
         }
     }
 

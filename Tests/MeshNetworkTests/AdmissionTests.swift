@@ -1,6 +1,7 @@
 import Ledger
 import LibP2P
 import Multiformats
+import TestSupport
 import Testing
 import Timing
 
@@ -52,6 +53,12 @@ struct AdmissionWorld {
 
     mutating func feed(_ input: Admission.Input, to node: Int) {
         for effect in nodes[node].admission.receive(input, at: now) { perform(effect, of: node) }
+        if let fault = DeadlineCheck.fault(
+            of: nodes[node].admission, at: now, deadline: { $0.nextDeadline },
+            tick: { _ = $0.receive(.tick, at: $1) })
+        {
+            Issue.record("\(fault)")
+        }
     }
 
     private func index(_ peer: PeerID) -> Int { nodes.firstIndex { $0.peer == peer } ?? -1 }

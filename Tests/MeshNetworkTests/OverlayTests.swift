@@ -28,6 +28,7 @@ struct OverlayTests {
             #expect(world.isSettled, "seed \(seed)")
             let most = world.nodes.map(\.connectionCount).max() ?? 0
             #expect(most <= RingNeighbours.degree, "seed \(seed)")
+            #expect(world.deadlineFault == nil, "seed \(seed)")
             if count <= RingNeighbours.degree + 1 {
                 #expect(world.nodes.allSatisfy { $0.connectionCount == count - 1 }, "seed \(seed)")
             }

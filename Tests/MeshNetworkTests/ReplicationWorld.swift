@@ -1,6 +1,8 @@
 import Ledger
 import LibP2P
 import MeshNetwork
+import TestSupport
+import Testing
 import Timing
 
 /// Nodes whose replication runs on virtual time. The room reaches everybody that is linked; links can
@@ -109,6 +111,13 @@ struct ReplicationWorld {
 
     mutating func feed(_ input: Replication.Input, to node: Int) {
         for effect in nodes[node].core.receive(input, at: moment(node)) { perform(effect, of: node) }
+        let wall = moment(node).wall
+        if let fault = DeadlineCheck.fault(
+            of: nodes[node].core, at: now, deadline: { $0.nextDeadline },
+            tick: { _ = $0.receive(.tick, at: Moment(instant: $1, wall: wall)) })
+        {
+            Issue.record("\(fault)")
+        }
     }
 
     mutating func put(_ node: Int, _ id: EntryID, _ value: LedgerText, durable: Bool = false) {

@@ -3,11 +3,15 @@ internal import Ledger
 package import LibP2P
 package import MeshNetwork
 internal import Multiformats
+import TestSupport
 package import Timing
 
 /// Many overlays on virtual time, with connections that come about, break loudly or silently, and carry
 /// frames in order; and the ledgers above them, once `openLedgers` was called. One seed gives one run.
 package struct OverlayWorld {
+    /// A node's overlay that a tick did not get on; nil while there is none.
+    package private(set) var deadlineFault: String?
+    private var deadlineChecks = 0
     /// A node: its overlay while it runs, and what it has sent.
     package struct Node {
         let identity: Identity
@@ -300,10 +304,17 @@ package struct OverlayWorld {
         queue.add(.dial(index, life: nodes[index].life, peer), at: now + delay)
     }
 
-    /// Gives `input` to the node and carries out what it asks for.
+    /// Gives `input` to the node, sees once in a while that a tick gets it on, and carries out what it asks for.
     package mutating func feed(_ index: Int, _ input: Overlay.Input) {
         guard let effects = nodes[index].overlay?.receive(input, at: now) else { return }
         for effect in effects { perform(index, effect) }
+        deadlineChecks += 1
+        if deadlineChecks % 64 == 0, let overlay = nodes[index].overlay {
+            let fault = DeadlineCheck.fault(of: overlay, at: now, deadline: { $0.nextDeadline }) {
+                _ = $0.receive(.tick, at: $1)
+            }
+            deadlineFault = deadlineFault ?? fault
+        }
         setTimer(index, .overlay, nodes[index].overlay?.nextDeadline)
     }
 

@@ -1,5 +1,7 @@
 import LibP2P
 import Multiformats
+import TestSupport
+import Testing
 import Timing
 
 @testable import MulticastDNS
@@ -77,6 +79,12 @@ struct DiscoveryWorld {
                     feed(.received(packet, from: source, on: link), to: other)
                 }
             }
+        }
+        if let fault = DeadlineCheck.fault(
+            of: nodes[index].discovery, at: now, deadline: { $0.nextDeadline },
+            tick: { _ = $0.receive(.tick, at: $1) })
+        {
+            Issue.record("\(fault)")
         }
     }
 

@@ -2,6 +2,7 @@ import Coordination
 import Ledger
 import LibP2P
 import MeshNetwork
+import TestSupport
 import Testing
 import Timing
 import VPN
@@ -112,6 +113,11 @@ struct TestNode {
                 default: break
                 }
             }
+            let fault = DeadlineCheck.fault(of: core, at: now, wakeUps: 4, deadline: { $0.nextDeadline }) {
+                let wall = UnixTime(seconds: 1_800_000_000) + ($1 - .zero)
+                _ = $0.receive(.tick, at: Moment(instant: $1, wall: wall))
+            }
+            if let fault { Issue.record("\(fault)") }
         }
     }
 

@@ -28,6 +28,8 @@ package enum Check: String, Hashable, Sendable, CaseIterable {
     case keptData = "the cluster outlives those who leave"
     /// At the end there is a founder, everyone has a role, and K3s runs as the role asks.
     case order = "order returns"
+    /// After a tick at its deadline a state machine is done with it.
+    case progress = "a tick gets a state machine on"
     /// At the end all replicas are equal.
     case equalLedgers = "ledgers converge"
 }

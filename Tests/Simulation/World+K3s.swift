@@ -60,6 +60,9 @@ extension World {
                 feed(LeaseCore.Input.wantsRestart(report.needsTurn), to: index)
             }
         }
+        checkDeadline(of: machines[index].agent?.reconciler, at: now, { $0.nextDeadline }) {
+            _ = $0.receive(.tick, at: $1, wall: $2)
+        }
         guard let deadline = machines[index].agent?.reconciler.nextDeadline else { return }
         let at = max(deadline, now + .milliseconds(1))
         if let planned = machines[index].agent?.reconcilerTick, planned <= at { return }

@@ -54,6 +54,9 @@ extension World {
         }
         guard machines[index].life == life else { return }
         checkHolders(index)
+        checkDeadline(of: machines[index].agent?.lease, at: clock, { $0.nextDeadline }) { core, now, _ in
+            _ = core.receive(.tick, at: now)
+        }
         guard let deadline = machines[index].agent?.lease.nextDeadline else { return }
         // A clock that stands still never gets there, and is looked at all the same.
         let soonest = now + .milliseconds(machines[index].clockStandsAt == nil ? 1 : 500)

@@ -4,6 +4,7 @@ import Ledger
 import LibP2P
 import MeshNetwork
 import NodeAgent
+import TestSupport
 import Timing
 import VPN
 
@@ -149,11 +150,28 @@ extension World {
         }
         machines[index].agent?.isBusy = false
         followServers(index)
+        checkDeadline(of: machines[index].agent?.core, at: moment(index).instant, { $0.nextDeadline }) {
+            _ = $0.receive(.tick, at: Moment(instant: $1, wall: $2))
+        }
         guard let deadline = machines[index].agent?.core.nextDeadline else { return }
         let at = max(deadline, now + .milliseconds(1))
         if let planned = machines[index].agent?.coreTick, planned <= at { return }
         machines[index].agent?.coreTick = at
         schedule(.coreTick(index, life: life), after: at - now)
+    }
+
+    /// Sees, once in a while, that the state machine gets on when it is woken.
+    mutating func checkDeadline<Core>(
+        of core: Core?, at now: Instant, _ deadline: (Core) -> Instant?,
+        tick: (inout Core, Instant, UnixTime) -> Void
+    ) {
+        deadlineChecks += 1
+        guard deadlineChecks % 64 == 0, let core else { return }
+        let wall = UnixTime(seconds: 1_800_000_000)
+        let fault = DeadlineCheck.fault(of: core, at: now, deadline: deadline) {
+            tick(&$0, $1, wall + ($1 - .zero))
+        }
+        if let fault { violate(.progress, fault) }
     }
 
     /// Counts a step towards the one before which the machine loses power.
@@ -222,6 +240,9 @@ extension World {
         for effect in effects {
             guard machines[index].life == life else { return }
             perform(effect, of: index)
+        }
+        checkDeadline(of: machines[index].agent?.replication, at: moment.instant, { $0.nextDeadline }) {
+            _ = $0.receive(.tick, at: Moment(instant: $1, wall: $2))
         }
         guard let deadline = machines[index].agent?.replication.nextDeadline else { return }
         let at = max(deadline, now + .milliseconds(1))

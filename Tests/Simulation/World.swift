@@ -83,6 +83,8 @@ package struct World {
     package let sabotage: Sabotage?
     package internal(set) var now: Instant = .zero
     package internal(set) var violations: [Violation] = []
+    /// How many deadlines might have been looked at.
+    var deadlineChecks = 0
     /// What happened, for people; empty unless it is recorded.
     package internal(set) var timeline: [String] = []
     /// Over everything that happened: equal for equal runs.

@@ -1,5 +1,7 @@
 import Coordination
 import LibP2P
+import TestSupport
+import Testing
 import Timing
 
 /// Servers on virtual time, each with a clock of its own speed, joined by a network that delays, loses
@@ -141,6 +143,11 @@ struct LeaseWorld {
                 if moves.last?.to != index { moves.append((now, index)) }
             case .acquired, .lost: break
             }
+        }
+        if let fault = DeadlineCheck.fault(
+            of: core, at: clock(index), deadline: { $0.nextDeadline }, tick: { _ = $0.receive(.tick, at: $1) }
+        ) {
+            Issue.record("\(fault)")
         }
         check()
     }

@@ -230,6 +230,10 @@ struct YamuxSessionTests {
             for end in 0...1 {
                 ends[end].tick(at: now)
                 collect(end)
+                let fault = DeadlineCheck.fault(of: ends[end], at: now, deadline: { $0.nextDeadline }) {
+                    $0.tick(at: $1)
+                }
+                #expect(fault == nil)
             }
         }
         #expect(ends.allSatisfy { $0.failure == nil })

@@ -311,6 +311,10 @@ struct SwarmCoreTests {
             }
             #expect(attempts.count <= 4, "seed \(seed)")
             #expect(taken.count == core.connectionCount, "seed \(seed)")
+            let fault = DeadlineCheck.fault(of: core, at: now, wakeUps: 4, deadline: { $0.nextDeadline }) {
+                _ = $0.receive(.tick, at: $1)
+            }
+            #expect(fault == nil, "seed \(seed)")
         }
         for _ in 0..<500 {
             now += random.duration(in: .zero ... .seconds(3))

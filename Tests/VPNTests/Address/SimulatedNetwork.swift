@@ -1,3 +1,5 @@
+import TestSupport
+import Testing
 import Timing
 
 @testable import VPN
@@ -68,6 +70,12 @@ struct SimulatedNetwork {
 
     mutating func give(_ input: AddressClaim.Input, to index: Int) {
         let effects = nodes[index].claim.receive(input, at: now)
+        if let fault = DeadlineCheck.fault(
+            of: nodes[index].claim, at: now, deadline: { $0.nextDeadline },
+            tick: { _ = $0.receive(.tick, at: $1) })
+        {
+            Issue.record("\(fault)")
+        }
         for effect in effects { perform(effect, on: index) }
         if !effects.isEmpty {
             // The ledger changed under the claim: it sees the new view, as in the composition.

@@ -1,3 +1,4 @@
+import TestSupport
 import Testing
 import Timing
 
@@ -222,5 +223,34 @@ struct DatagramPathCoreTests {
 
     private func core(_ core: inout Core, _ input: Core.Input, _ now: Double) -> [Core.Effect] {
         core.receive(input, at: Self.at(now))
+    }
+
+    @Test("whatever happens, a tick at the deadline gets the path on", arguments: 0..<50 as Range<UInt64>)
+    func progress(seed: UInt64) {
+        var random = SeededGenerator(seed: seed)
+        var core = Core()
+        var now = Self.at(0)
+        for _ in 0..<400 {
+            now += random.duration(in: .zero ... .seconds(Bool.random(using: &random) ? 1 : 130))
+            let index = UInt32.random(in: 1...6, using: &random)
+            var use = Core.Use(stream: .random(using: &random))
+            use.sent = .random(using: &random)
+            use.received = .random(using: &random)
+            use.messages = .random(in: 0...20, using: &random)
+            let inputs: [Core.Input] = [
+                .wanted, .agreed(index: index, isInitiator: .random(using: &random)), .handshakeFailed,
+                .echoed(index: index), .probed(index: index), .moved(index: index), .doubted, .tick(use),
+            ]
+            _ = core.receive(inputs.randomElement(using: &random) ?? .wanted, at: now)
+            for stream in [true, false] {
+                var used = use
+                used.stream = stream
+                let fault = DeadlineCheck.fault(of: core, at: now, wakeUps: 4, deadline: { $0.nextDeadline })
+                {
+                    _ = $0.receive(.tick(used), at: $1)
+                }
+                #expect(fault == nil)
+            }
+        }
     }
 }

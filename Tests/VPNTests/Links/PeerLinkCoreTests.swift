@@ -1,4 +1,5 @@
 import NIOCore
+import TestSupport
 import Testing
 import Timing
 
@@ -154,5 +155,26 @@ struct PacketQueueTests {
         let rest = queue.removeAll()
         #expect(rest == 5)
         #expect(queue.isEmpty && queue.bytes == 0)
+    }
+
+    @Test("whatever happens, a tick at the deadline gets the link on", arguments: 0..<50 as Range<UInt64>)
+    func progress(seed: UInt64) {
+        var random = SeededGenerator(seed: seed)
+        var core = PeerLinkCore()
+        var now = Instant.zero
+        let inputs: [PeerLinkCore.Input] = [
+            .packetsQueued, .opened(.kairos), .openFailed, .closed, .peerConnected,
+            .tick(queueIsEmpty: true), .tick(queueIsEmpty: false),
+        ]
+        for _ in 0..<400 {
+            now += random.duration(in: .zero ... .seconds(Bool.random(using: &random) ? 1 : 70))
+            _ = core.receive(inputs.randomElement(using: &random) ?? .closed, at: now)
+            for isEmpty in [true, false] {
+                let fault = DeadlineCheck.fault(of: core, at: now, deadline: { $0.nextDeadline }) {
+                    _ = $0.receive(.tick(queueIsEmpty: isEmpty), at: $1)
+                }
+                #expect(fault == nil)
+            }
+        }
     }
 }
