@@ -34,7 +34,8 @@ final class MulticastDNSDriver {
     init(
         configuration: MulticastDNSService.Configuration, discovery: ServiceDiscovery,
         eventLoop: any EventLoop,
-        time: any TimeSource, logger: Logger, onDiscovered: @escaping @Sendable (PeerID, [Multiaddr], Bool) -> Void
+        time: any TimeSource, logger: Logger,
+        onDiscovered: @escaping @Sendable (PeerID, [Multiaddr], Bool) -> Void
     ) {
         self.configuration = configuration
         self.discovery = discovery
