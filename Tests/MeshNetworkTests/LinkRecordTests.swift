@@ -163,7 +163,7 @@ struct HostileOverlayTests {
         #expect(say([record(friend, 9, [identity, victim], scope: [2])], to: &overlay, second: 4) == [])
         var forged = record(friend, 9, [identity, victim])
         forged[forged.count - 1] ^= 1
-        #expect(say([forged, [1, 2, 3], []], to: &overlay, second: 5) == [])
+        #expect(say([[1, 2, 3], [], forged], to: &overlay, second: 5) == [])
         #expect(overlay.present == [friend.peerID])
         #expect(overlay.counters.recordsRejected == 4)
     }
@@ -189,6 +189,62 @@ struct HostileOverlayTests {
                 return records.first.flatMap { try? LinkRecord(decoding: $0) }
             }.first)
         #expect(sent.version == 5001 && sent.peer == identity.peerID)
+    }
+
+    private func sentRecords(_ effects: [Overlay.Effect]) -> (records: Int, bytes: Int) {
+        effects.reduce(into: (0, 0)) { sum, effect in
+            guard case .send(_, let bytes) = effect,
+                case .records(let records) = OverlayFrame(decoding: bytes)
+            else { return }
+            sum = (sum.0 + records.count, sum.1 + bytes.count)
+        }
+    }
+
+    @Test("a record that is asked for 4,096 times in one frame is sent once, and asking has an end")
+    func asking() {
+        var overlay = overlay()
+        _ = overlay.receive(.linkUp(friend.peerID), at: .zero)
+        _ = say([record(friend, 1, Array(repeating: identity, count: 64))], to: &overlay)
+        let want = OverlayFrame.want(Array(repeating: tag(friend), count: OverlayFrame.maximumVersions))
+        #expect(sentRecords(overlay.receive(.frame(friend.peerID, want.encoded), at: .zero)).records == 1)
+        // Nor are versions that are named again and again asked for as often.
+        let unknown = OverlayFrame.Version(tag: 77, version: 1)
+        let versions = OverlayFrame.versions(Array(repeating: unknown, count: OverlayFrame.maximumVersions))
+        let asked = overlay.receive(.frame(friend.peerID, versions.encoded), at: .zero).compactMap {
+            if case .send(_, let bytes) = $0, case .want(let tags) = OverlayFrame(decoding: bytes) {
+                return tags
+            }
+            return nil
+        }
+        #expect(asked == [[77]])
+        for second in 1...1000 {
+            _ = say([record(friend, 1 + UInt64(second), [identity])], to: &overlay, second: second)
+        }
+        var bytes = 0
+        for _ in 0..<60_000 {
+            bytes += sentRecords(overlay.receive(.frame(friend.peerID, want.encoded), at: .zero)).bytes
+        }
+        #expect(bytes <= 2 * Overlay.maximumKnown * LinkRecord.maximumLength)
+    }
+
+    @Test("records are looked at in turns, and a forged one ends the others of its peer")
+    func turns() {
+        var overlay = overlay()
+        _ = overlay.receive(.linkUp(friend.peerID), at: .zero)
+        let many = (0..<300).map { _ in record(Identity.generate(), 1, [friend]) }
+        _ = say(many, to: &overlay)
+        var turns = [overlay.counters.recordsAccepted]
+        while let due = overlay.recordsDue {
+            _ = overlay.receive(.tick, at: due)
+            turns.append(overlay.counters.recordsAccepted)
+        }
+        #expect(turns.last == 300)
+        #expect(zip(turns, turns.dropFirst()).allSatisfy { $1 - $0 <= Overlay.recordsOfTurn && $1 > $0 })
+        var forged = record(Identity.generate(), 1, [friend])
+        forged[forged.count - 1] ^= 1
+        _ = say(Array(repeating: forged, count: 500), to: &overlay, second: 9)
+        while let due = overlay.recordsDue { _ = overlay.receive(.tick, at: max(due, .zero + .seconds(9))) }
+        #expect(overlay.counters.recordsRejected == 1)
     }
 
     @Test("more peers than fit, and more frames than are allowed, cost no more memory")

@@ -6,9 +6,11 @@ internal import NIOCore
 /// message and kept. Belongs to the host's event loop.
 package final class PeerStreams {
     /// What is kept for a peer that takes its messages slowly, and what gives way.
-    package enum Backlog: Sendable {
+    package enum Backlog {
         /// So many bytes; messages beyond are dropped.
         case bytes(Int)
+        /// What a pool has left for the peer, which other protocols share; messages beyond are dropped.
+        case pool(OutboundPool)
         /// So many messages, the latest, until the stream is open; then none while it takes no more.
         case latest(Int)
     }
@@ -19,12 +21,16 @@ package final class PeerStreams {
         var waiting: Deque<[UInt8]> = []
         /// Bytes that wait or are on their way to the socket.
         var queued = 0
+        /// When the peer last took something, while anything waits.
+        var progress: NIODeadline = .uptimeNanoseconds(0)
     }
 
     /// A peer's streams to us; beyond, its oldest is closed.
     private static let maximumInbound = 2
     /// What may wait for streams to open, of all peers, in bytes.
     package static let maximumWaiting = 2 << 20
+    /// A peer that has taken nothing for so long does not read: what waits for it is dropped with its stream.
+    private static let patience = TimeAmount.seconds(20)
 
     private let host: any Host
     private let protocolID: ProtocolID
@@ -101,7 +107,9 @@ package final class PeerStreams {
             dropped += 1
             return
         }
+        if outbound[peer]?.queued == 0 { outbound[peer]?.progress = .now() }
         outbound[peer]?.queued += bytes.count
+        pool?.add(bytes.count)
         if let channel = outbound[peer]?.channel {
             write(bytes, on: channel, to: peer)
         } else {
@@ -123,15 +131,44 @@ package final class PeerStreams {
         guard stream.channel != nil || waitingBytes + count <= Self.maximumWaiting else { return false }
         switch backlog {
         case .bytes(let most): return stream.queued + count <= most
+        case .pool(let pool):
+            if pool.admits(count, queued: stream.queued) { return true }
+            dropStalled()
+            return outbound[peer] != nil && pool.admits(count, queued: stream.queued)
         case .latest(let most):
             if let channel = stream.channel { return channel.isWritable }
             if stream.waiting.count >= most, let oldest = outbound[peer]?.waiting.popFirst() {
-                outbound[peer]?.queued -= oldest.count
+                released(oldest.count, of: peer)
                 waitingBytes -= oldest.count
                 dropped += 1
             }
             return true
         }
+    }
+
+    private var pool: OutboundPool? {
+        if case .pool(let pool) = backlog { return pool }
+        return nil
+    }
+
+    private func released(_ count: Int, of peer: PeerID) {
+        outbound[peer]?.queued -= count
+        pool?.remove(count)
+    }
+
+    /// Closes the streams to those that do not read.
+    private func dropStalled() {
+        let now = NIODeadline.now()
+        for (peer, stream) in outbound where stream.queued > 0 && now - stream.progress > Self.patience {
+            removeOutbound(peer)
+        }
+    }
+
+    private func removeOutbound(_ peer: PeerID) {
+        guard let stream = outbound.removeValue(forKey: peer) else { return }
+        for bytes in stream.waiting { waitingBytes -= bytes.count }
+        pool?.remove(stream.queued)
+        stream.channel?.close(promise: nil)
     }
 
     private func open(to peer: PeerID) {
@@ -174,19 +211,14 @@ package final class PeerStreams {
         let number = outbound[peer]?.number
         channel.writeAndFlush(ByteBuffer(bytes: bytes)).hop(to: host.eventLoop).whenComplete { _ in
             guard streams.value.outbound[peer]?.number == number else { return }
-            streams.value.outbound[peer]?.queued -= bytes.count
+            streams.value.outbound[peer]?.progress = .now()
+            streams.value.released(bytes.count, of: peer)
         }
     }
 
     private func lost(_ number: UInt64, to peer: PeerID) {
         guard outbound[peer]?.number == number else { return }
         removeOutbound(peer)
-    }
-
-    private func removeOutbound(_ peer: PeerID) {
-        guard let stream = outbound.removeValue(forKey: peer) else { return }
-        for bytes in stream.waiting { waitingBytes -= bytes.count }
-        stream.channel?.close(promise: nil)
     }
 
     // MARK: inbound

@@ -15,16 +15,17 @@ extension Overlay {
             return
         }
         switch frame {
-        case .records(let records): take(records, from: peer, at: now)
+        case .records(let records): receive(records, from: peer, at: now)
         case .digest(let theirs):
             if relayDue != nil { relay(at: now) }
             links[peer]?.digest = theirs
             compareNext(at: now)
-        case .versions(let versions): answer(versions, to: peer)
+        case .versions(let versions): answer(versions, to: peer, at: now)
         case .want(let tags):
-            for frame in OverlayFrame.frames(tags.compactMap { record(of: $0)?.encoded }) {
-                send(frame, to: peer)
-            }
+            // Each record once, however often it was asked for.
+            var asked: Set<UInt64> = []
+            let distinct = tags.filter { asked.insert($0).inserted }
+            reply(OverlayFrame.frames(distinct.compactMap { record(of: $0)?.encoded }), to: peer, at: now)
             if comparing?.peer == peer {
                 comparing = nil
                 if relayDue != nil { relay(at: now) }
@@ -35,7 +36,46 @@ extension Overlay {
         }
     }
 
+    /// Sends what a peer has asked for, as far as its allowance goes: asking is cheap, answers are long.
+    private mutating func reply(_ frames: [OverlayFrame], to peer: PeerID, at now: Instant) {
+        for frame in frames {
+            let bytes = frame.encoded
+            guard links[peer]?.answers.take(bytes.count, at: now) == true else {
+                counters.rateLimited += 1
+                return
+            }
+            send(bytes, to: peer)
+        }
+    }
+
     // MARK: records
+
+    /// Takes as many records as one turn may, and the rest in later turns, for all peers in turns.
+    private mutating func receive(_ records: [[UInt8]], from peer: PeerID, at now: Instant) {
+        let waiting = links[peer]?.waiting.count ?? 0
+        let fresh = waiting == 0 ? records.prefix(Self.recordsOfTurn) : []
+        let room = max(0, Self.maximumWaiting - waiting)
+        let rest = records.dropFirst(fresh.count)
+        links[peer]?.waiting.append(contentsOf: rest.prefix(room))
+        if rest.count > room { counters.rateLimited += 1 }
+        if !rest.isEmpty { recordsDue = recordsDue ?? now + Self.turnInterval }
+        take(Array(fresh), from: peer, at: now)
+    }
+
+    /// Goes on with records that wait.
+    mutating func takeWaiting(at now: Instant) {
+        recordsDue = nil
+        let peers = links.keys.filter { links[$0]?.waiting.isEmpty == false }.sorted()
+        guard !peers.isEmpty else { return }
+        let share = max(1, Self.recordsOfTurn / peers.count)
+        for peer in peers.shuffled(using: &generator).prefix(Self.recordsOfTurn) {
+            guard let waiting = links[peer]?.waiting else { continue }
+            let batch = Array(waiting.prefix(share))
+            links[peer]?.waiting.removeFirst(batch.count)
+            take(batch, from: peer, at: now)
+        }
+        if links.values.contains(where: { !$0.waiting.isEmpty }) { recordsDue = now + Self.turnInterval }
+    }
 
     private mutating func take(_ encoded: [[UInt8]], from peer: PeerID, at now: Instant) {
         for bytes in encoded {
@@ -53,7 +93,14 @@ extension Overlay {
                 counters.rateLimited += 1
                 continue
             }
-            guard record.isAuthentic(scope: scope), note(record.peer, at: now) else {
+            guard record.isAuthentic(scope: scope) else {
+                counters.recordsRejected += 1
+                // Who passes records on has checked them: one that is forged is the sender's own work, and the
+                // others of its frame are worth no more.
+                links[peer]?.waiting.removeAll()
+                break
+            }
+            guard note(record.peer, at: now) else {
                 counters.recordsRejected += 1
                 continue
             }
@@ -172,11 +219,11 @@ extension Overlay {
             let versions = visible.map {
                 OverlayFrame.Version(tag: rings.place(of: $0.peer).tag, version: $0.version)
             }
-            return send(.versions(versions.sorted { $0.tag < $1.tag }), to: peer)
+            return reply([.versions(versions.sorted { $0.tag < $1.tag })], to: peer, at: now)
         }
     }
 
-    private mutating func answer(_ versions: [OverlayFrame.Version], to peer: PeerID) {
+    private mutating func answer(_ versions: [OverlayFrame.Version], to peer: PeerID, at now: Instant) {
         var theirs: [UInt64: UInt64] = [:]
         for item in versions { theirs[item.tag] = item.version }
         var newer: [[UInt8]] = []
@@ -186,7 +233,8 @@ extension Overlay {
         }
         var missing: [UInt64] = []
         let ownTag = PeerPlace(localPeer).tag
-        for item in versions where item.tag != ownTag {
+        var looked: Set<UInt64> = [ownTag]
+        for item in versions where looked.insert(item.tag).inserted {
             guard let mine = record(of: item.tag) else {
                 missing.append(item.tag)
                 continue
@@ -197,7 +245,6 @@ extension Overlay {
                 newer.append(mine.encoded)
             }
         }
-        for frame in OverlayFrame.frames(newer) { send(frame, to: peer) }
-        send(.want(missing), to: peer)
+        reply(OverlayFrame.frames(newer) + [.want(missing)], to: peer, at: now)
     }
 }

@@ -1,3 +1,4 @@
+internal import DequeModule
 package import LibP2P
 package import Multiformats
 internal import Timing
@@ -111,6 +112,10 @@ extension Overlay {
     struct Link: Sendable {
         var frames: TokenBucket
         var records: TokenBucket
+        /// Bytes that the peer may ask for.
+        var answers: TokenBucket
+        /// Records of the peer that were not looked at yet.
+        var waiting: Deque<[UInt8]> = []
         /// Since when neither end has wanted the connection, or when it was last asked for.
         var surplusSince: Instant?
         var probeDue: Instant?
@@ -122,6 +127,12 @@ extension Overlay {
     static let maximumKnown = 2048
     /// Of these, peers that have shown nothing.
     static let maximumUnproven = 256
+    /// Records looked at in one turn: each can cost the check of a signature, some 0.1 ms.
+    static let recordsOfTurn = 64
+    /// Records of one peer that may wait for a later turn.
+    static let maximumWaiting = 1024
+    /// The least time between two such turns, in which other work is done.
+    static let turnInterval = Duration.milliseconds(2)
     /// Peers dialled at once to find out what they are.
     static let maximumResolving = 4
     static let suspicionDelay = Duration.milliseconds(500)

@@ -51,6 +51,8 @@ package struct Overlay: Sendable {
     /// With whom records are being compared, and until when.
     var comparing: (peer: PeerID, until: Instant)?
     var compareDue: Instant
+    /// When records that wait are looked at; nil when there are none.
+    var recordsDue: Instant?
     var sweepDue: Instant
     /// When the choice of neighbours changes by itself.
     var chooseDue: Instant?
@@ -105,7 +107,7 @@ package struct Overlay: Sendable {
     /// When the next `.tick` is wanted.
     package var nextDeadline: Instant {
         var deadline = min(sweepDue, links.isEmpty ? .distantFuture : compareDue)
-        for due in [issueDue, relayDue, comparing?.until, chooseDue] {
+        for due in [issueDue, relayDue, comparing?.until, chooseDue, recordsDue] {
             if let due { deadline = min(deadline, due) }
         }
         for suspicion in suspects.values { deadline = min(deadline, suspicion.due) }
@@ -191,7 +193,10 @@ package struct Overlay: Sendable {
         presenceIsStale = true
         links[peer] = Link(
             frames: TokenBucket(capacity: 1024, perSecond: 64, at: now),
-            records: TokenBucket(capacity: 4096, perSecond: 512, at: now))
+            records: TokenBucket(capacity: 4096, perSecond: 512, at: now),
+            // Twice all records that a node can know, at once.
+            answers: TokenBucket(
+                capacity: 2 * Self.maximumKnown * LinkRecord.maximumLength, perSecond: 65_536, at: now))
         update(at: now)
         // Unless it has just gone out to all.
         if let own, issued != now { send(.records([own.encoded]), to: peer) }
@@ -264,6 +269,7 @@ package struct Overlay: Sendable {
     // MARK: time
 
     private mutating func tick(at now: Instant) {
+        if let recordsDue, recordsDue <= now { takeWaiting(at: now) }
         if let relayDue, relayDue <= now { relay(at: now) }
         if let comparing, comparing.until <= now {
             self.comparing = nil
@@ -308,8 +314,9 @@ package struct Overlay: Sendable {
         return (earliest + step).rounded(downTo: step)
     }
 
-    mutating func send(_ frame: OverlayFrame, to peer: PeerID) {
-        let bytes = frame.encoded
+    mutating func send(_ frame: OverlayFrame, to peer: PeerID) { send(frame.encoded, to: peer) }
+
+    mutating func send(_ bytes: [UInt8], to peer: PeerID) {
         counters.framesSent += 1
         counters.frameBytesSent += bytes.count
         effects.append(.send(peer, bytes))

@@ -39,6 +39,7 @@ final class OverlayDriver {
     var counters: Overlay.Counters { core.counters }
 
     func start(
+        pool: OutboundPool,
         standing: @escaping (PeerID) -> Admission.Standing?,
         presenceChanged: @escaping (Set<PeerID>) -> Void
     ) {
@@ -46,7 +47,7 @@ final class OverlayDriver {
         self.presenceChanged = presenceChanged
         let driver = NIOLoopBound(self, eventLoop: host.eventLoop)
         let streams = FrameStreams(
-            host: host, protocolID: FrameStreams.links, maximumLength: OverlayFrame.maximumLength,
+            host: host, protocolID: FrameStreams.links, maximumLength: OverlayFrame.maximumLength, pool: pool,
             standing: standing, received: { driver.value.feed(.frame($0, $1)) })
         self.streams = streams
         streams.start()

@@ -166,7 +166,7 @@ package enum LedgerFrame: Hashable, Sendable {
         return frame
     }
 
-    /// A part named again and again would make its fingerprint be computed as often.
+    /// A part named again and again would make its fingerprint be computed as often, and an entry be sent as often.
     private static func checkDistinct(_ frame: LedgerFrame) throws(LedgerFrameError) {
         let prefixes: [LedgerDigest.Prefix] =
             switch frame {
@@ -175,6 +175,7 @@ package enum LedgerFrame: Hashable, Sendable {
             case .summary, .equal, .want, .entries: []
             }
         guard Set(prefixes).count == prefixes.count else { throw .malformed }
+        if case .want(let places) = frame, Set(places).count != places.count { throw .malformed }
     }
 
     private static func list<Element>(

@@ -5,9 +5,9 @@ internal import Multiformats
 final class FrameStreams {
     static let ledger: ProtocolID = "/kairos/ledger/1.0.0"
     static let links: ProtocolID = "/kairos/links/1.0.0"
-    /// Bytes that wait to be sent to one peer; frames beyond are dropped, and the next comparison
-    /// brings them.
-    private static let maximumQueued = 4 << 20
+    /// Bytes that wait to be sent to all peers, in both protocols; frames beyond are dropped, and the next
+    /// comparison brings them.
+    static let maximumQueued = 8 << 20
     /// Frames that are kept for a peer that admitted us before we admitted it.
     private static let maximumEarly = 8
 
@@ -17,10 +17,11 @@ final class FrameStreams {
     /// Whether a peer's frames are wanted now, may be wanted soon, or never.
     private let standing: (PeerID) -> Admission.Standing?
     private let received: (PeerID, [UInt8]) -> Void
+    private let pool: OutboundPool
     private var early: [PeerID: [[UInt8]]] = [:]
     private lazy var streams = PeerStreams(
         host: host, protocolID: protocolID, framing: .lengthPrefixed(maximum: maximumLength),
-        backlog: .bytes(Self.maximumQueued),
+        backlog: .pool(pool),
         accepts: { [unowned self] peer in
             let standing = standing(peer)
             return standing == .admitted || standing == .proving
@@ -28,13 +29,14 @@ final class FrameStreams {
         received: { [unowned self] peer, bytes in frame(bytes, from: peer) })
 
     init(
-        host: any Host, protocolID: ProtocolID, maximumLength: Int,
+        host: any Host, protocolID: ProtocolID, maximumLength: Int, pool: OutboundPool,
         standing: @escaping (PeerID) -> Admission.Standing?,
         received: @escaping (PeerID, [UInt8]) -> Void
     ) {
         self.host = host
         self.protocolID = protocolID
         self.maximumLength = maximumLength
+        self.pool = pool
         self.standing = standing
         self.received = received
     }

@@ -76,8 +76,10 @@ final class MeshDriver {
             peer, standing in
             driver.value.changed(peer, standing)
         }
+        let pool = OutboundPool(capacity: FrameStreams.maximumQueued)
         let streams = FrameStreams(
             host: host, protocolID: FrameStreams.ledger, maximumLength: LedgerFrame.maximumLength,
+            pool: pool,
             standing: { admission.standing(of: $0) },
             received: { driver.value.feed(.frame($0, $1)) })
         var parameters = configuration.gossip
@@ -94,7 +96,8 @@ final class MeshDriver {
         streams.start()
         gossip.start()
         room.start()
-        overlay.start(standing: { admission.standing(of: $0) }) { _ in driver.value.tellMembers() }
+        overlay.start(pool: pool, standing: { admission.standing(of: $0) }) { _ in driver.value.tellMembers()
+        }
         host.addObserver { event in driver.value.observe(event) }
         feed(.tick)
     }

@@ -29,9 +29,9 @@ package struct CloneWatch: Sendable {
     }
 
     /// For how long the key counts as being elsewhere after the last sign of it.
-    static let lifetime = Duration.seconds(60)
+    static let lifetime = Duration.seconds(16)
     /// How often somebody who was found is dialled again, and how often what is heard is followed at most.
-    static let pace = (known: Duration.seconds(20), heard: Duration.seconds(5))
+    static let pace = (known: Duration.seconds(5), heard: Duration.seconds(5))
     /// How long an inbound connection waits for news of the outbound one that it may be the other end of.
     static let patience = Duration.seconds(1)
     /// The most addresses that are dialled at once, and the most connections that are remembered.
