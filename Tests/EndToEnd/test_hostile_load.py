@@ -11,16 +11,6 @@ class LoadTests(HostileTestCase):
 
     options = {"count": 3, "minimum": 2, "name": "load"}
 
-    def test_A6_bad_signatures_by_the_ten_thousand(self):
-        with self.attacked(watch=1, late=True):
-            self.target.attack(
-                "flood_with_signatures", targets=[0], messages=1, entries=65_000, bucket="users").finish()
-
-    def test_A6b_bad_signatures_in_the_buckets_of_the_election_again_and_again(self):
-        with self.attacked(watch=1, late=True):
-            self.target.attack(
-                "flood_with_signatures", targets=[0], messages=6, entries=9_000, bucket="kairosElection").finish()
-
     def test_A6c_small_messages_that_unpack_to_very_much(self):
         with self.attacked(watch=1):
             self.target.attack("unpack_much", targets=[0], messages=2).finish()
@@ -45,9 +35,6 @@ class FillingTests(HostileTestCase):
             seen = self.target.attack("fill_ledger", targets=[0], **facts).finish()
             if not seen["cut off"]:
                 self.assertGreater(seen["published"], 4_000, f"{seen} in {time.monotonic() - begin:.0f} s")
-
-    def test_A5_ten_thousand_entries_of_twenty_keys(self):
-        self.fill(keys=20, each=510, mixed=False, pause=0.25)
 
     def test_A5b_entries_in_all_buckets_with_versions_that_nothing_outdoes(self):
         self.fill(keys=40, each=250, mixed=True, pause=0.15)

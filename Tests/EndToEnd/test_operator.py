@@ -99,7 +99,7 @@ class OperatorTests(unittest.TestCase):
         text = server if node.k3s_record()["command"] == "server" else agent
         return hashlib.sha256(text.encode()).hexdigest() if text else None
 
-    def test_05_without_a_quorum_a_reset_waits(self):
+    def test_05_a_reset_waits_for_the_word_on_most_voters(self):
         present = [self.server, *self.agents[1:]]
         others = present[2:]
         epoch = self.epoch(self.server)
@@ -107,19 +107,27 @@ class OperatorTests(unittest.TestCase):
             node.stop(signal.SIGKILL)
         refused = present[1].cli("p2p", "reset-cluster", "-o", "json", seconds=20)
         self.assertNotEqual(refused.returncode, 0, "without --i-know nothing is done")
-        waiting = self.word(present[1], "reset-cluster", "--i-know", "--wait", "3", code=75)
-        self.assertEqual((waiting["outcome"], waiting["needed"]), ("waiting", 3))
-        self.assertLess(len(waiting["acknowledged"]), 3, waiting)
+        # Of the voters the server always is one.
+        waiting = self.word(self.server, "reset-cluster", "--i-know", "--wait", "3", code=75)
+        self.assertEqual(waiting["outcome"], "waiting")
+        self.assertEqual(len(waiting["acknowledged"]), 1, waiting)
+        self.assertGreater(waiting["needed"], 1, waiting)
         self.assertEqual(self.epoch(self.server), epoch)
 
-    def test_06_a_quorum_acknowledges_the_reset_and_one_new_cluster_takes_the_place_of_the_old(self):
+    def test_06_most_voters_acknowledge_the_reset_and_one_new_cluster_takes_the_place_of_the_old(self):
         present = [self.server, *self.agents[1:]]
         old, token = self.identity(self.server), self.server.read(f"{DATA}/server/token")
         for node in present[2:]:
             node.start()
-        # The word that was given still stands: whoever comes back acknowledges it.
-        self.cluster.wait(
-            lambda: all(self.epoch(node) == 2 for node in present), "all of them to be of the next epoch", 90)
+        # The word that was given on the server still stands, and alone it is not enough: it is said on each node, of
+        # which those without a vote refuse it.
+        def reset():
+            for node in present[1:]:
+                if self.epoch(node) == 1:
+                    node.cli("p2p", "reset-cluster", "--i-know", "--wait", "0", seconds=20)
+            return all(self.epoch(node) == 2 for node in present)
+
+        self.cluster.wait(reset, "all of them to be of the next epoch", 90)
 
         def servers():
             return [node for node in present if ((node.status() or {}).get("node") or {}).get("role") == "master"]

@@ -113,7 +113,7 @@ inline decree_to_keep() {
                 :: j < MEMBERS ->
                     if
                     :: said[j] == said[i] -> same++
-                    :: said[j] > 1 && BALLOT(said[j] - 1) > BALLOT(said[i] - 1) -> higher++
+                    :: said[j] > 1 && BALLOT(said[j] - 1) > BALLOT(said[i] - 1) && VALUE(said[j] - 1) == VALUE(said[i] - 1) -> higher++
                     :: else
                     fi;
                     j++

@@ -52,7 +52,7 @@ search "named voters, two attempts, made keys" holds -DBALLOTS=2
 search "named voters, three attempts, made keys" holds -DBALLOTS=3
 search "two decrees, one attempt each, whose voters have nobody in common" holds -DDECREES=2 -DBALLOTS=1
 search "a lying voter, reasons for one value" holds -DLIAR=1 -DREASONS=1
-search "a lying voter, three attempts: nothing without a reason" holds -DLIAR=1 -DREASONS=1 -DBALLOTS=3 -DONLY=3
+search "a lying voter, three attempts" holds -DLIAR=1 -DREASONS=1 -DBALLOTS=3
 search "one value, keys that nobody named count" breaks -DONLY=1 -DUNNAMED_COUNT
 search "proven, a certificate believed for its own voters" breaks -DONLY=2 -DCERTIFICATE_ITSELF
 search "nothing without a reason, no reason asked" breaks -DLIAR=1 -DREASONS=1 -DONLY=3 -DNO_REASON_ASKED
@@ -62,7 +62,6 @@ search "one value, voters that were not heard left out" breaks -DONLY=1 -DUNHEAR
 search "one value, those that tell of a higher ballot left out" breaks -DONLY=1 -DBALLOTS=3 -DHIGHER_NOT_COUNTED
 # What the election does not promise.
 search "one value, a lying voter and reasons for both values" breaks -DLIAR=1 -DONLY=1
-search "not moved by a liar, three attempts" breaks -DLIAR=1 -DREASONS=1 -DBALLOTS=3 -DONLY=4
 
 echo "$checked checked, $failed failed"
 [ "$failed" = 0 ]
