@@ -103,6 +103,8 @@ class OperatorTests(unittest.TestCase):
         present = [self.server, *self.agents[1:]]
         others = present[2:]
         epoch = self.epoch(self.server)
+        # Those that are left get the votes of those that went once they have been here for a minute.
+        self.cluster.wait(lambda: len(self.decree(self.server).get("voters", [])) == 3, "three voters", 100)
         for node in others:
             node.stop(signal.SIGKILL)
         refused = present[1].cli("p2p", "reset-cluster", "-o", "json", seconds=20)
@@ -119,15 +121,16 @@ class OperatorTests(unittest.TestCase):
         old, token = self.identity(self.server), self.server.read(f"{DATA}/server/token")
         for node in present[2:]:
             node.start()
-        # The word that was given on the server still stands, and alone it is not enough: it is said on each node, of
-        # which those without a vote refuse it.
-        def reset():
-            for node in present[1:]:
-                if self.epoch(node) == 1:
-                    node.cli("p2p", "reset-cluster", "--i-know", "--wait", "0", seconds=20)
-            return all(self.epoch(node) == 2 for node in present)
-
-        self.cluster.wait(reset, "all of them to be of the next epoch", 90)
+        self.cluster.wait(
+            lambda: all(((node.status() or {}).get("node") or {}).get("state") == "ready" for node in present[1:]),
+            "those who were away to be back", 60)
+        # The word that was given on the server still stands, and alone it is not enough: it is said on the others, once
+        # each, until the next epoch is founded. Those without a vote refuse it.
+        for node in present[1:]:
+            if self.decree(self.server).get("epoch") == 1:
+                node.cli("p2p", "reset-cluster", "--i-know", "--wait", "3", seconds=20)
+        self.cluster.wait(
+            lambda: all(self.epoch(node) == 2 for node in present), "all of them to be of the next epoch", 90)
 
         def servers():
             return [node for node in present if ((node.status() or {}).get("node") or {}).get("role") == "master"]
@@ -147,6 +150,11 @@ class OperatorTests(unittest.TestCase):
         self.cluster.wait(
             lambda: ((present[1].status() or {}).get("node") or {}).get("state") == "ready", "the node to be ready", 60)
         self.assertEqual({self.epoch(node) for node in present}, {2})
+
+    def decree(self, node):
+        """The newest decree on the node's disk."""
+        state = json.loads(node.read("usr/local/.kairos/p2p/election.state") or "{}")
+        return state.get("certificate", {}).get("decree", {})
 
     def epoch(self, node):
         """The epoch of the cluster that the node's K3s is of, as the agent has noted it."""

@@ -152,10 +152,12 @@ class ReconcileTests(unittest.TestCase):
         os.rename(node.path("var/lib/rancher/k3s/server"), node.path("var/lib/lost"))
         node.start()
         self.wait(
-            lambda: any("which is gone" in line for line in Status(node.status()).waiting()), "the loss to be told"
+            lambda: any("gone from its disk" in line for line in Status(node.status()).waiting()), "the loss to be told"
         )
         self.assertEqual(node.k3s_starts(), starts)
+        node.stop()
         os.rename(node.path("var/lib/lost"), node.path("var/lib/rancher/k3s/server"))
+        node.start()
         self.wait(self.is_ready, "K3s with its data back", 60)
 
 
