@@ -133,17 +133,22 @@ class ReconcileTests(unittest.TestCase):
         self.assertEqual(node.k3s_starts(), starts)
         self.assertIn("epoch 9", node.read(RECORD))
 
-    def test_data_of_a_former_epoch_are_set_aside_and_kept(self):
+    def test_data_of_a_former_epoch_are_no_reason_to_found_a_running_cluster_again(self):
         node, data = self.node, "var/lib/rancher/k3s"
         node.stop()
-        token = node.read(data + "/server/token")
+        token, record, starts = node.read(data + "/server/token"), node.read(RECORD), node.k3s_starts()
         node.write(RECORD, "kairos-k3s-cluster 1\nepoch 0\nrole server\ndatastore sqlite\nend\n")
         node.start()
-        self.wait(lambda: "epoch 1\n" in (node.read(RECORD) or "") and self.is_ready(), "K3s with data of its own", 60)
-        aside = [name for name in os.listdir(node.path(data)) if name.startswith("server.epoch-0.")]
-        self.assertEqual(len(aside), 1)
-        self.assertEqual(node.read(f"{data}/{aside[0]}/token"), token)
-        self.assertNotEqual(node.read(data + "/server/token"), token)
+        self.wait(
+            lambda: any("gone from its disk" in line for line in Status(node.status()).waiting()), "the loss to be told"
+        )
+        self.assertEqual(node.k3s_starts(), starts)
+        self.assertEqual(node.read(data + "/server/token"), token, "nothing is set aside")
+        node.stop()
+        node.write(RECORD, record)
+        node.start()
+        self.wait(self.is_ready, "K3s with its record back", 60)
+        self.assertEqual(node.read(data + "/server/token"), token)
 
     def test_a_founder_that_lost_its_data_does_not_found_again(self):
         node = self.node
