@@ -1,3 +1,4 @@
+import Coordination
 import Multiformats
 import Testing
 import Timing
@@ -93,20 +94,24 @@ struct CloneWatchTests {
         for runs in [true, false] {
             var node = try TestNode(servers: ["me"]) { $0.keyIsNew = false }
             node.put(.start, at: 0)
-            #expect(node.assignment == nil && node.core.leaseServers == nil && !node.core.mayVote)
+            #expect(
+                node.assignment == nil && node.core.leaseServers?.keepsStill == true && !node.core.mayVote)
             #expect(node.core.nextDeadline == at(3))
             if runs {
                 node.put(.tick, at: 3)
-                #expect(node.assignment != nil && node.core.leaseServers != nil && node.core.mayVote)
+                #expect(
+                    node.assignment != nil && node.core.leaseServers?.keepsStill == false && node.core.mayVote
+                )
             }
             node.put(.ownKeyProven(binding: [1], at: there, isInbound: true), at: runs ? 4 : 1)
             node.put(.tick, at: runs ? 5 : 3)
             #expect(node.does { if case .keyIsElsewhere(.some) = $0 { true } else { false } })
-            #expect(node.core.leaseServers == nil && !node.core.mayVote && node.assignment == nil)
+            #expect(
+                node.core.leaseServers?.keepsStill == true && !node.core.mayVote && node.assignment == nil)
             #expect(node.core.warnings.contains { $0.contains("192.168.1.9") })
             #expect(node.core.waiting.isEmpty == runs)
             node.put(.tick, at: 70)
-            #expect(node.core.leaseServers != nil && node.core.mayVote)
+            #expect(node.core.leaseServers?.keepsStill == false && node.core.mayVote)
             #expect(!node.core.warnings.contains { $0.contains("this node's key") })
             #expect((node.assignment != nil) == !runs)
         }

@@ -203,7 +203,8 @@ package struct LeaseCore: Sendable {
             }
             grantors[message.resource]?.release(by: peer, term: message.term, at: now)
         case .request:
-            guard !isStopped, let servers, servers.members.contains(peer), servers.members.contains(localPeer)
+            guard !isStopped, let servers, !servers.keepsStill, servers.members.contains(peer),
+                servers.members.contains(localPeer)
             else {
                 counters.ignored += 1
                 return
@@ -302,7 +303,9 @@ package struct LeaseCore: Sendable {
 
     /// Whether this node may ask for the resource, or keep it.
     private func isFit(for resource: LeaseResource) -> Bool {
-        guard !isStopped, let servers, servers.members.contains(localPeer) else { return false }
+        guard !isStopped, let servers, !servers.keepsStill, servers.members.contains(localPeer) else {
+            return false
+        }
         switch resource {
         // Whoever is about to restart hands the address to another, if there is one.
         case .api: return isHealthy && (servers.members.count == 1 || !isHolding(.restart))

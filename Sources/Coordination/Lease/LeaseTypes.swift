@@ -52,11 +52,15 @@ package struct LeaseServers: Hashable, Sendable {
     package let epoch: UInt64
     /// The servers, the founder first.
     package let members: [PeerID]
+    /// Whether this node neither asks nor grants for now. It still follows who holds what, so that it takes part again
+    /// with the terms that were told meanwhile.
+    package let keepsStill: Bool
 
     /// The most servers that are considered; K3s' own limit is far below.
     package static let mostMembers = 64
 
-    package init(number: UInt64, epoch: UInt64, members: [PeerID]) {
+    package init(number: UInt64, epoch: UInt64, members: [PeerID], keepsStill: Bool = false) {
+        self.keepsStill = keepsStill
         self.number = number
         self.epoch = epoch
         var seen: Set<PeerID> = []

@@ -231,6 +231,35 @@ struct LeaseCoreTests {
         #expect(kinds(core.receive(.message(world.servers[1].peer, request(6)), at: now)) == [.grant])
     }
 
+    @Test(
+        "a server that keeps still neither grants nor asks, and takes part again above the terms it was told meanwhile"
+    )
+    func keepingStill() {
+        let world = LeaseWorld(3, seed: 1)
+        let members = world.servers.map(\.peer)
+        var now = world.now + .seconds(100)
+        func servers(still: Bool) -> LeaseServers {
+            LeaseServers(number: 5, epoch: 1, members: members, keepsStill: still)
+        }
+        var core = LeaseCore(localPeer: members[0], incarnation: 1, at: world.now)
+        _ = core.receive(.servers(servers(still: true)), at: world.now)
+        _ = core.receive(.healthy(true), at: now)
+        func request(_ term: UInt64) -> LeaseMessage {
+            LeaseMessage(kind: .request, resource: .api, number: 5, term: term, nonce: 7, milliseconds: 2000)
+        }
+        #expect(core.receive(.message(members[1], request(9)), at: now) == [])
+        #expect(core.receive(.published(members[1], term: 40), at: now) == [])
+        for _ in 0..<60 {
+            now = now + .seconds(1)
+            #expect(core.receive(.tick, at: now) == [], "it asks for nothing")
+        }
+        var asked: [UInt64] = []
+        for effect in core.receive(.servers(servers(still: false)), at: now) {
+            if case .send(_, let message) = effect, message.kind == .request { asked.append(message.term) }
+        }
+        #expect(!asked.isEmpty && asked.allSatisfy { $0 == 41 }, "asked under \(asked)")
+    }
+
     @Test("a term that another server published is left behind")
     func terms() {
         var world = settled(3)
