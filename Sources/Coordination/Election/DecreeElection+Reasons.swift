@@ -49,8 +49,6 @@ extension DecreeElection {
             } >= needed
     }
 
-    private func isHereOrSelf(_ peer: PeerID) -> Bool { peer == localPeer || present.contains(peer) }
-
     /// Whether the founder itself has asked for `decree`: it alone knows whether its cluster runs, or lost its data.
     private func isFoundersWord(_ decree: Decree, in previous: Decree, of proposer: PeerID) -> Bool {
         let founder = previous.founder.peer
@@ -60,11 +58,13 @@ extension DecreeElection {
         return register.drive?.decree == decree || register.accepted?.decree == decree
     }
 
-    /// Whether one more server is asked for here too, and `peer` may be it.
+    /// Whether one more server is asked for here too, and `peer`, which this node has met or the members have named,
+    /// may be it. It need not be here now: one that died after another voter had accepted it would hold up all
+    /// decrees, and is taken out again by one that follows.
     private func mayServe(_ peer: PeerID, after previous: Decree) -> Bool {
-        guard let additional = wishes.additionalServers, isHereOrSelf(peer), let card = card(of: peer) else {
-            return false
-        }
+        guard let additional = wishes.additionalServers, let card = card(of: peer),
+            peer == localPeer || met.contains(peer) || previous.isVoter(peer)
+        else { return false }
         return card.forcedRole == .master
             || card.forcedRole != .worker && previous.servers.count < 1 + additional
     }
