@@ -20,12 +20,12 @@ extension World {
             guard other < machines.count, machines[other].peer != machines[index].peer else { return }
             give(.forget(machines[other].peer), to: index)
         case .resetCluster:
-            guard let decree = machines[index].disk.election?.certificate?.decree,
-                agent.core.accepts(.refound)
-            else { return }
-            givenUp.insert(decree.epoch)
-            // It is said on each node that has a vote.
+            guard agent.core.accepts(.refound) else { return }
+            // It is said on each node that has a vote, and means the cluster that this one knows.
             for other in machines.indices where machines[other].agent?.core.accepts(.refound) == true {
+                if let decree = machines[other].disk.election?.certificate?.decree {
+                    givenUp.insert(decree.epoch)
+                }
                 give(.refound, to: other)
             }
         }

@@ -37,27 +37,22 @@ extension NodeCore {
                 .alreadyGone, what: "this node is no part of the cluster",
                 remedy: "say it on a node that is")
         }
+        // An acceptor signs only what it has reason for itself, and only voters are acceptors.
+        if word != .leave, word != .recover, let refusal = refusalWithoutVote { return refusal }
         switch word {
         case .recover:
-            guard election.electorsHere < (election.electorate.named ?? []).count else {
-                return OperatorRefusal(
-                    .busy, what: "all voters are here, so nothing has to be recovered",
-                    remedy: "see `kairos-agent p2p status` for what the nodes are waiting for")
-            }
-            return nil
-        case .refound, .forget:
-            if let refusal = refusalWithoutVote { return refusal }
-        case .leave:
-            break
-        }
-        switch word {
-        case .refound, .recover:
-            return nil
-        case .leave where !decree.isRunning, .forget where !decree.isRunning:
+            guard election.electorsHere == (election.electorate.named ?? []).count else { return nil }
+            return OperatorRefusal(
+                .busy, what: "all voters are here, so nothing has to be recovered",
+                remedy: "see `kairos-agent p2p status` for what the nodes are waiting for")
+        case .leave where !decree.isRunning, .forget where !decree.isRunning,
+            .refound where !decree.isRunning:
             return OperatorRefusal(
                 .noCluster, what: "the cluster does not run yet",
                 remedy:
                     "wait for the server, or stop this node: who is away is waited for no longer than 15 s")
+        case .refound:
+            return nil
         case .leave:
             if decree.isForgotten(localPeer) {
                 return OperatorRefusal(
@@ -104,7 +99,6 @@ extension NodeCore {
         )
     }
 
-    /// An acceptor signs only what it has reason for itself, and only voters are acceptors.
     private var refusalWithoutVote: OperatorRefusal? {
         guard !election.isElector else { return nil }
         let names = (election.electorate.named ?? []).map(name(of:))
