@@ -217,6 +217,30 @@ struct VotersTests {
         }
     }
 
+    @Test("made keys that say they leave are not written down as gone, and cannot hold up a recovery")
+    func madeKeysLeave() throws {
+        var (world, founder) = try running(count: 3, quorum: 2, seed: 11)
+        let decree = try #require(world.decree(founder))
+        let card = MemberCard(uuid: "evil", name: "evil", forcedRole: nil)
+        for key in made {
+            let register = ElectionRegister(
+                scope: world.scope, card: card, number: decree.number + 1, hasLeft: true)
+            for index in 0..<3 { world.tell(.register(key.peerID, register), to: index) }
+        }
+        world.run(for: .seconds(30))
+        #expect(Set(world.decrees) == [decree])
+        // One of them has the token and is here.
+        for index in 0..<3 where index != founder { world.crash(index, for: .seconds(86_400)) }
+        world.tell(.present([made[0].peerID]), to: founder)
+        world.tell(
+            .register(
+                made[0].peerID, ElectionRegister(scope: world.scope, card: card, number: decree.number + 1)),
+            to: founder)
+        world.recover(founder)
+        world.run(for: .seconds(30))
+        #expect(world.decree(founder)?.voters == [world.peer(founder)])
+    }
+
     @Test("who was not told keeps to the voters it knows, and says that the others have gone on without it")
     func notTold() throws {
         var (world, founder) = try running(count: 5, quorum: 3, seed: 9)

@@ -58,10 +58,13 @@ extension DecreeElection {
     private func changeOfMembers(after decree: Decree) -> Decree? {
         var gone = wishes.forget.filter(isGone)
         if state.hasLeft, mayLeave(localPeer) { gone.insert(localPeer) }
-        // Whoever has no vote asks to leave by its register.
-        for (peer, register) in registers
-        where register.hasLeft && register.number == state.number && mayLeave(peer) {
-            gone.insert(peer)
+        // Whoever has no vote asks to leave by its register. It is here to do so: of all others anybody can make as
+        // many as the list of those that are forgotten holds.
+        for peer in present {
+            guard let register = registers[peer], register.hasLeft, register.number == state.number else {
+                continue
+            }
+            if mayLeave(peer) { gone.insert(peer) }
         }
         gone.subtract(decree.forgotten)
         if !gone.isEmpty, mayForget(gone), let next = decree.forgetting(gone) { return next }
@@ -74,12 +77,15 @@ extension DecreeElection {
     /// The nodes that are here go on without the lost voters, once an operator has said so on each of them.
     private func decreeOfRecovery(after decree: Decree) -> Decree? {
         guard recoveryMissing.isEmpty else { return nil }
-        let servers = decree.servers.map(\.peer).filter { present.contains($0) || $0 == localPeer }
-        let others = CandidateOrder.proposers(among: presentMembers).filter { !servers.contains($0) }
+        let left = recovering
+        let servers = decree.servers.map(\.peer).filter(left.contains)
+        let others = CandidateOrder.proposers(among: presentMembers).filter {
+            left.contains($0) && !servers.contains($0)
+        }
         return decree.naming(voters: Voters.odd(servers + others))
     }
 
-    /// The nodes that are here and on which an operator has not yet said that the voters are lost.
+    /// Those of `recovering` on which an operator has not yet said that the voters are lost.
     package var recoveryMissing: [PeerID] {
         let ready = votes
         return recovering.filter { $0 != localPeer && ready[$0] == nil }

@@ -226,9 +226,14 @@ package struct DecreeElection: Sendable {
         return state.recovers ? .recovered(recovering) : .voters(decree.voters)
     }
 
-    /// The nodes that go on without the lost voters: this one and those that are here and not forgotten. All of
-    /// them have to say so.
-    var recovering: [PeerID] { presentMembers.keys.sorted() }
+    /// The nodes that decide without the lost voters, sorted: the voters and servers that are here, or whoever is here
+    /// where none of them is. All of them have to be told. Keys that nobody named cannot hold them up.
+    package var recovering: [PeerID] {
+        let here = Set(presentMembers.keys)
+        guard let decree = state.certificate?.decree else { return here.sorted() }
+        let named = here.intersection(decree.voters + decree.servers.map(\.peer))
+        return (named.isEmpty ? here : named).sorted()
+    }
 
     /// Whether this node's word counts in the open decree.
     package var isElector: Bool { electorate.includes(localPeer) && !isForgotten }

@@ -141,12 +141,12 @@ extension NodeCore {
 
     private var recoveryWait: OperatorOutcome {
         let missing = election.recoveryMissing
-        let names = election.presentMembers.mapValues(\.name)
+        let deciding = election.recovering
         return .waitingForQuorum(
             QuorumWait(
-                needed: names.count,
-                acknowledged: names.filter { !missing.contains($0.key) }.values.sorted(),
-                missing: names.filter { missing.contains($0.key) }.values.sorted()))
+                needed: deciding.count,
+                acknowledged: deciding.filter { !missing.contains($0) }.map(name(of:)).sorted(),
+                missing: missing.map(name(of:)).sorted()))
     }
 
     private func wait(for acknowledged: Set<PeerID>) -> OperatorOutcome {

@@ -32,7 +32,10 @@ extension NodeCore {
             let decree = election.decree
         else { return [] }
         let servers = Set(decree.servers.map(\.peer))
-        let all = configuration.freesRolesAfter == nil ? servers : servers.union(election.members.keys)
+        // Keys that nobody has met are no members: anybody can make them, to fill the list of those that are forgotten.
+        let all =
+            configuration.freesRolesAfter == nil
+            ? servers : servers.union(election.metMembers).union(decree.voters)
         return all.subtracting(decree.forgotten).subtracting([localPeer])
     }
 
