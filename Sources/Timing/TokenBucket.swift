@@ -32,6 +32,12 @@ package struct TokenBucket: Hashable, Sendable {
         return taken
     }
 
+    /// How many whole units it holds.
+    package mutating func level(at now: Instant) -> Int {
+        refill(at: now)
+        return Int(level)
+    }
+
     private mutating func refill(at now: Instant) {
         guard now > updated else { return }
         level = min(capacity, level + (now - updated).inSeconds * refillPerSecond)

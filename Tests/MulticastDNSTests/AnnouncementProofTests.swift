@@ -117,6 +117,31 @@ struct AnnouncementProofTests {
         #expect(world.nodes[0].found.map(\.peer) == [peer, peer])
     }
 
+    @Test("what a node announced earlier, sent again and again, does not hide where it is now")
+    func recorded() throws {
+        var world = DiscoveryWorld(seed: 6)
+        try world.add(key: Self.key)
+        let (peer, old) = try announcement(&world)
+        let now = try #require(
+            AdvertisedAddress.encode(try DiscoveryWorld.address(77), of: peer, includesLoopback: false))
+        let proof = try #require(AnnouncementProof(key: Self.key).text(for: [now], nonce: "abcdefghijkl"))
+        var message = try DNSMessage(parsing: old)
+        for index in message.answers.indices where message.answers[index].data.type == .txt {
+            message.answers[index].data = .txt([proof, now])
+        }
+        let new = try message.encoded(maximumLength: 1232)
+        for step in 0..<300 {
+            receive(old, &world)
+            world.run(for: .milliseconds(100))
+            if step % 50 == 20 { receive(new, &world) }
+        }
+        let reports = world.nodes[0].found.filter { $0.peer == peer }
+        let address = try DiscoveryWorld.address(77)
+        let told = reports.dropFirst().map { $0.addresses.contains(address) }
+        #expect(told.last == true && !told.contains(false), "\(reports)")
+        #expect(reports.count <= 16, "\(reports.count) reports in 30 s")
+    }
+
     @Test("no packet with a proof in it makes the reader trap")
     func fuzz() throws {
         let seed = UInt64.random(in: 0 ... .max)

@@ -9,7 +9,7 @@ import Timing
 @Suite("Service discovery on a flooded link")
 struct DiscoveryFloodTests {
     enum Sources: CaseIterable {
-        case one, many, everybodys
+        case one, many, everybodys, neighbours
     }
 
     enum Forgery: CaseIterable {
@@ -59,6 +59,7 @@ struct DiscoveryFloodTests {
                         IPv4Address(0x0a00_0000 + UInt32(truncatingIfNeeded: sent &* 2_654_435_761) >> 8)),
                     port: 5353)
             // Those of the honest nodes too.
+            case .neighbours: source = DiscoveryWorld.source(10 + sent % 200)
             case .everybodys: source = DiscoveryWorld.source(sent % 4)
             }
             return (packets[sent % packets.count], source)
@@ -116,13 +117,44 @@ struct DiscoveryFloodTests {
         #expect(!found.isProven && found.at - joined <= .seconds(1))
     }
 
+    @Test("a node that proves nothing is found within seconds while 200 senders of the link flood")
+    func stockNodeAmongManySenders() throws {
+        var world = DiscoveryWorld(seed: 3)
+        try world.add(key: Self.key)
+        world.run(for: .seconds(2))
+        var flood = try Flood(.withoutProof, .neighbours, repeating: nil)
+        run(&world, &flood, for: .seconds(20))
+        let joined = world.now
+        let late = try world.add()
+        run(&world, &flood, for: .seconds(3))
+        let found = try #require(world.nodes[0].found.first { $0.peer == late })
+        #expect(!found.isProven && found.at - joined <= .seconds(2))
+    }
+
+    @Test("questions of others do not keep a node that has found nobody from asking itself")
+    func lonelyNodeAsks() throws {
+        var world = DiscoveryWorld(seed: 4)
+        try world.add(key: Self.key)
+        let service = try #require(DNSName("\(DiscoveryWorld.service).local."))
+        let question = try DNSMessage(id: 1, questions: [DNSQuestion(name: service, type: .ptr)])
+            .encoded(maximumLength: 1232)
+        for _ in 0..<600 {
+            world.run(for: .seconds(1))
+            world.feed(
+                .received(question, from: DiscoveryWorld.source(200), on: DiscoveryWorld.link().id), to: 0)
+        }
+        let asked = try world.nodes[0].sent.map { try DNSMessage(parsing: $0.packet) }
+            .count { !$0.isResponse && $0.authority.isEmpty }
+        #expect(asked >= 10, "\(asked) times in ten minutes")
+    }
+
     @Test(
         "the addresses of senders that are remembered are bounded, and one sender leaves room for the others")
     func sources() {
         var generator = SeededGenerator(seed: 3)
         var shares = SourceShares(
             share: .init(burst: 4, perSecond: 1), total: .init(burst: 1000, perSecond: 10), at: .zero)
-        for index in UInt32(0)..<900 {
+        for index in UInt32(0)..<400 {
             #expect(shares.take(for: .v4(IPv4Address(index)), at: .zero, generator: &generator))
         }
         #expect(shares.count == SourceShares.maximumSources)
@@ -130,5 +162,12 @@ struct DiscoveryFloodTests {
         let taken = (0..<500).count { _ in shares.take(for: greedy, at: .zero, generator: &generator) }
         #expect(taken == 4)
         #expect(shares.take(for: .v4(IPv4Address(6000)), at: .zero, generator: &generator))
+        // Less than half is left: who was served waits for those who were not.
+        for index in UInt32(10_000)..<10_200 {
+            #expect(shares.take(for: .v4(IPv4Address(index)), at: .zero, generator: &generator))
+        }
+        let late = IPAddress.v4(IPv4Address(7000))
+        #expect((0..<500).count { _ in shares.take(for: late, at: .zero, generator: &generator) } == 1)
+        #expect(shares.take(for: .v4(IPv4Address(8000)), at: .zero, generator: &generator))
     }
 }

@@ -108,7 +108,9 @@ struct Browser: Sendable {
             unproven[peer] = nil
             let known = Known(
                 addresses: addresses, mark: .proof(text), expires: now + Self.life(timeToLive), reported: now)
-            if noteProven(known, of: peer, at: now, generator: &generator) { news.append((peer, addresses)) }
+            if noteProven(known, of: peer, at: now, generator: &generator) {
+                news.append((peer, proven[peer]?.addresses ?? addresses))
+            }
         }
         return news
     }
@@ -174,6 +176,9 @@ struct Browser: Sendable {
     ) -> Bool {
         var known = known
         if let previous = proven[peer], previous.expires > now {
+            // A recorded announcement must not hide where the node is now, nor this one where it was a moment ago.
+            known.addresses += previous.addresses.filter { !known.addresses.contains($0) }
+            known.addresses = Array(known.addresses.prefix(Self.maximumAddresses))
             // Another proof is another run of the node.
             guard Self.isDue(known, after: previous, isNew: known.mark != previous.mark),
                 provenReports.take(at: now)

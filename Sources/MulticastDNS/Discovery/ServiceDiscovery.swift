@@ -312,7 +312,7 @@ package struct ServiceDiscovery: Sendable {
     private mutating func answer(
         _ query: DNSMessage, from source: PacketSource, on state: inout LinkState, at now: Instant
     ) -> [Effect] {
-        if query.answers.isEmpty, state.queriesSent >= 2, source.port == LinkState.port,
+        if query.answers.isEmpty, state.queriesSent >= 2, state.hasHeard, source.port == LinkState.port,
             query.questions.contains(DNSQuestion(name: service, type: .ptr))
         {
             // Everybody hears the answers to that, so ours is asked already (RFC 6762, 7.3).

@@ -195,10 +195,11 @@ extension Composition {
                 configuration: settled, eventLoop: swarm.eventLoop, generator: .fromSystem(), time: time,
                 logger: logger
             ) { peer, addresses, isProven in
-                if peer == identity.peerID {
-                    ownKeyHeard(addresses)
-                } else {
+                if peer != identity.peerID {
                     mesh.discovered(peer, at: addresses, isProven: isProven)
+                } else if isProven {
+                    // Another machine with this key holds the token, too, or it could not be a member.
+                    ownKeyHeard(addresses)
                 }
             }
         }.get()
